@@ -1,0 +1,502 @@
+// Reads config file and command line. Does so itself instead of leaving it to
+// CAF, which knows no keys with a name in the middle, ignores wrong types in
+// files, stops at the first argument that is no option, and reports errors as
+// codes.
+
+#include "troupe/config.hpp"
+
+#include "troupe/caf_compat.hpp"
+#include "troupe/error.hpp"
+#include "troupe/messages.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <sstream>
+#include <stdexcept>
+#include <string_view>
+
+namespace troupe {
+
+namespace {
+
+// -- errors -------------------------------------------------------------------
+
+/// Bad input; `what()` is the line to print.
+struct bad_input : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// The user asked for something to be printed instead of a run.
+struct nothing_to_run {};
+
+[[noreturn]] void refuse(const std::string& line) {
+  throw bad_input{line};
+}
+
+// -- CAF's options ------------------------------------------------------------
+
+template <class StringView>
+std::string str(StringView text) {
+  return {text.begin(), text.end()};
+}
+
+bool is_troupe(std::string_view key) {
+  return key == "troupe" || key.starts_with("troupe.");
+}
+
+/// Returns the key of an option in the settings and in files.
+std::string key_of(const caf::config_option& option) {
+  return option.category() == "global" ? str(option.long_name())
+                                       : str(option.full_name());
+}
+
+/// Returns what stands behind the two dashes.
+std::string cli_name_of(const caf::config_option& option) {
+  return option.has_flat_cli_name() ? str(option.long_name())
+                                    : str(option.full_name());
+}
+
+std::string accepted_by(const caf::config_option& option) {
+  if (option.is_flag())
+    return "true or false";
+  // CAF 1.x spells types as C++ does.
+  auto type = str(option.type_name());
+  if (type == "string" || type == "std::string")
+    return "text";
+  if (type == "timespan" || type == "caf::timespan")
+    return "a duration such as 500ms or 10s";
+  if (type.starts_with("int"))
+    return "a whole number";
+  if (type.starts_with("uint"))
+    return "a whole number from 0";
+  if (type == "real64" || type == "double")
+    return "a number";
+  return "a value of type " + type;
+}
+
+[[noreturn]] void refuse_value(const std::string& name,
+                               const caf::config_option& option,
+                               const std::string& text) {
+  refuse(name + " = " + in_quotes(text)
+         + ": not valid (accepted: " + accepted_by(option) + ")");
+}
+
+// -- config files -------------------------------------------------------------
+
+/// Returns the whole file. A missing one is nothing if `may_be_missing`.
+std::optional<std::string> read_file(const std::string& path,
+                                     bool may_be_missing) {
+  auto refuse_file = [&path] {
+    refuse("config-file = " + in_quotes(path) + ": " + std::strerror(errno)
+           + " (accepted: a readable file in the syntax of CAF)");
+  };
+  errno = 0;
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file{
+      std::fopen(path.c_str(), "rb"), std::fclose};
+  if (!file) {
+    if (may_be_missing && errno == ENOENT)
+      return {};
+    refuse_file();
+  }
+  std::string result;
+  char buffer[4096];
+  while (auto got = std::fread(buffer, 1, sizeof(buffer), file.get()))
+    result.append(buffer, got);
+  if (std::ferror(file.get()) != 0)
+    refuse_file();
+  return result;
+}
+
+/// The config file that counts, parsed.
+struct config_file {
+  std::string path;
+  compat::config_content content;
+
+  /// Returns "FILE:LINE: " for the place that sets `key`, or a part of it.
+  [[nodiscard]] std::string place_of(const std::string& key) const {
+    auto sets_key = [&key](const compat::config_entry& entry) {
+      return entry.key == key || entry.key.starts_with(key + ".");
+    };
+    // The last one counts.
+    const auto& entries = content.entries;
+    auto i = std::find_if(entries.rbegin(), entries.rend(), sets_key);
+    return i == entries.rend() ? path + ": " : place(i->line);
+  }
+
+  [[nodiscard]] std::string place(std::size_t line) const {
+    return path + ":" + std::to_string(line) + ": ";
+  }
+};
+
+config_file load_config_file(caf::actor_system_config& cfg,
+                             const std::optional<std::string>& named) {
+  auto paths = named ? std::vector<std::string>{*named}
+                     : compat::default_config_files(cfg);
+  for (const auto& path : paths) {
+    auto text = read_file(path, !named);
+    if (!text)
+      continue;
+    config_file result{path, compat::parse_config(*text)};
+    if (auto line = result.content.error_line; line > 0)
+      refuse(result.place(line) + "broken syntax: " + result.content.error
+             + " (accepted: troupe { workers = 4 })");
+    return result;
+  }
+  return {};
+}
+
+// -- the command line ---------------------------------------------------------
+
+/// What a command line amounts to, before any value is looked at.
+struct command_line {
+  struct setting {
+    const caf::config_option* option;
+    std::string text;
+  };
+
+  option_table troupe;
+  std::vector<setting> settings;
+  std::vector<std::string> positional;
+  std::optional<std::string> config_file;
+  bool help = false;
+  bool long_help = false;
+  bool dump_config = false;
+};
+
+class command_line_reader {
+public:
+  command_line_reader(const caf::config_option_set& known, int argc,
+                      char** argv)
+      : known_{known} {
+    if (argc > 1)
+      args_.assign(argv + 1, argv + argc);
+  }
+
+  command_line read() {
+    while (position_ < args_.size()) {
+      const auto& arg = args_[position_++];
+      if (arg == "--") {
+        result_.positional.insert(result_.positional.end(),
+                                  args_.begin()
+                                      + static_cast<std::ptrdiff_t>(position_),
+                                  args_.end());
+        break;
+      }
+      if (arg.size() < 2 || arg.front() != '-')
+        result_.positional.push_back(arg);
+      else if (arg[1] == '-')
+        read_long(arg);
+      else
+        read_short(arg);
+      // Whoever asks for help gets it, whatever comes behind.
+      if (result_.help || result_.long_help)
+        break;
+    }
+    return std::move(result_);
+  }
+
+private:
+  void read_long(const std::string& arg) {
+    auto assign = arg.find('=');
+    auto name = arg.substr(2, assign == arg.npos ? arg.npos : assign - 2);
+    std::optional<std::string> value;
+    if (assign != arg.npos)
+      value = arg.substr(assign + 1);
+    if (name.starts_with("troupe.")) {
+      if (find_option(name) == nullptr)
+        refuse(unknown_key(name, value));
+      result_.troupe[name] = value_of(name, value, accepted_values(name));
+      return;
+    }
+    const auto* option = known_.cli_long_name_lookup(name);
+    if (option == nullptr)
+      refuse_unknown(arg, name);
+    read_value(*option, std::move(value));
+  }
+
+  void read_short(const std::string& arg) {
+    const auto* option = known_.cli_short_name_lookup(arg[1]);
+    if (option == nullptr)
+      refuse_unknown(arg, {});
+    std::optional<std::string> value;
+    if (arg.size() > 2)
+      value = arg.substr(2);
+    read_value(*option, std::move(value));
+  }
+
+  void read_value(const caf::config_option& option,
+                  std::optional<std::string> value) {
+    if (option.is_flag() && !value)
+      value = "true";
+    auto text =
+        value_of("--" + cli_name_of(option), value, accepted_by(option));
+    if (option.category() == "global") {
+      // These four act on the reading itself.
+      auto name = str(option.long_name());
+      if (name == "config-file")
+        result_.config_file = text;
+      else if (name == "help")
+        result_.help = true;
+      else if (name == "long-help")
+        result_.long_help = true;
+      else if (name == "dump-config")
+        result_.dump_config = true;
+    }
+    result_.settings.push_back({&option, std::move(text)});
+  }
+
+  std::string value_of(const std::string& key,
+                       const std::optional<std::string>& value,
+                       const std::string& accepted) {
+    if (value)
+      return *value;
+    if (position_ == args_.size())
+      refuse(key + ": has no value (accepted: " + accepted + ")");
+    return args_[position_++];
+  }
+
+  [[noreturn]] void refuse_unknown(const std::string& arg,
+                                   const std::string& name) const {
+    auto line = "unknown option " + in_quotes(arg);
+    std::vector<std::string> names;
+    for (const auto& option : known_)
+      names.push_back(cli_name_of(option));
+    if (auto meant = closest_match(name, names); meant && !name.empty())
+      line += "; did you mean '--" + *meant + "'?";
+    refuse(line + " (accepted: see --help)");
+  }
+
+  const caf::config_option_set& known_;
+  std::vector<std::string> args_;
+  std::size_t position_ = 0;
+  command_line result_;
+};
+
+// -- help ---------------------------------------------------------------------
+
+struct plain_config : caf::actor_system_config {
+  /// Returns whether CAF itself brings this option.
+  [[nodiscard]] bool has(const caf::config_option& option) const {
+    auto category = str(option.category());
+    return category.starts_with("caf.")
+           || custom_options_.qualified_name_lookup(option.category(),
+                                                    option.long_name())
+                  != nullptr;
+  }
+};
+
+std::string troupe_help() {
+  std::vector<std::pair<std::string, std::string>> rows;
+  for (const auto& info : option_infos()) {
+    static constexpr const char* values[] = {"count", "duration",
+                                             "wait|reject"};
+    auto kind = static_cast<std::size_t>(info.kind);
+    rows.emplace_back("  --troupe." + std::string{info.key} + "=<"
+                          + values[kind] + ">",
+                      std::string{info.meaning}
+                          + " (default: " + std::string{info.fallback} + ")");
+  }
+  rows.emplace_back("  --troupe.pools.NAME.KEY=<value>",
+                    "any of these keys, for the pool of that name");
+  std::size_t width = 0;
+  for (const auto& row : rows)
+    width = std::max(width, row.first.size());
+  std::string result = "troupe options:\n";
+  for (auto& [left, right] : rows) {
+    left.resize(width, ' ');
+    result += left + " : " + right + "\n";
+  }
+  return result;
+}
+
+void print_help(const std::string& program, const caf::config_option_set& known,
+                bool all) {
+  plain_config plain;
+  caf::config_option_set shown;
+  for (const auto& option : known) {
+    if (is_troupe(str(option.category())))
+      continue;
+    if (all || option.has_flat_cli_name() || !plain.has(option))
+      shown.add(option);
+  }
+  std::string text = "Usage: " + program + " [options] [--] [arguments]\n\n";
+  text += shown.help_text(false);
+  text += troupe_help();
+  std::fputs(text.c_str(), stdout);
+  std::fflush(stdout);
+}
+
+// -- settings -----------------------------------------------------------------
+
+/// Puts a checked value into the settings, in the type that the option has.
+void put_option(caf::settings& settings, const std::string& key,
+                const std::string& text) {
+  switch (find_option(key)->kind) {
+  case option_kind::count: {
+    auto value = parse_count(key, text, 0, defaults::max_queued_limit);
+    caf::put(settings, key, static_cast<std::int64_t>(value));
+    break;
+  }
+  case option_kind::duration:
+    caf::put(settings, key, caf::timespan{parse_duration(key, text)});
+    break;
+  default:
+    caf::put(settings, key, text);
+  }
+}
+
+void put_file(caf::actor_system_config& cfg,
+              const caf::config_option_set& known, const config_file& file) {
+  // Keys that belong to no option are kept, as CAF does: a program may read
+  // them, and an option may take a whole group.
+  caf::settings found;
+  for (const auto& entry : file.content.entries) {
+    if (is_troupe(entry.key)) {
+      try {
+        // An empty group is harmless unless it stands where a value should.
+        auto is_group = caf::holds_alternative<caf::settings>(entry.value);
+        if (!is_group || find_option(entry.key) != nullptr)
+          check_option(entry.key, entry.text);
+      } catch (const failure& err) {
+        refuse(file.place(entry.line) + err.what());
+      }
+      if (find_option(entry.key) != nullptr)
+        put_option(cfg.content, entry.key, entry.text);
+      continue;
+    }
+    caf::put(found, entry.key, entry.value);
+    caf::put(cfg.content, entry.key, entry.value);
+  }
+  for (const auto& option : known) {
+    auto key = key_of(option);
+    const auto* value = caf::get_if(&found, key);
+    if (value == nullptr)
+      continue;
+    auto converted = *value;
+    if (!compat::assign(option, converted))
+      refuse_value(file.place_of(key) + key, option, compat::text_of(*value));
+    caf::put(cfg.content, key, std::move(converted));
+  }
+}
+
+/// Puts a value that came as text; `name` is what the user calls the option.
+void put_text(caf::actor_system_config& cfg, const std::string& name,
+              const caf::config_option& option, const std::string& text) {
+  caf::config_value value;
+  if (!compat::assign(option, text, value))
+    refuse_value(name, option, text);
+  caf::put(cfg.content, key_of(option), std::move(value));
+}
+
+void flatten(const caf::config_value& value, const std::string& key,
+             option_table& result) {
+  if (const auto* group = caf::get_if<caf::settings>(&value)) {
+    for (const auto& entry : *group)
+      flatten(entry.second, key + "." + entry.first, result);
+    return;
+  }
+  if (const auto* duration = caf::get_if<caf::timespan>(&value))
+    result[key] = to_text(*duration);
+  else
+    result[key] = compat::text_of(value);
+}
+
+void fill(caf::actor_system_config& cfg, const caf::config_option_set& known,
+          std::vector<std::string>& positional, int argc, char** argv) {
+  std::string program = argc > 0 ? argv[0] : "";
+  program.erase(0, program.rfind('/') + 1);
+  auto line = command_line_reader{known, argc, argv}.read();
+  if (line.help || line.long_help) {
+    print_help(program, known, line.long_help);
+    throw nothing_to_run{};
+  }
+  if (!line.config_file)
+    if (const auto* option = known.cli_long_name_lookup("config-file"))
+      line.config_file = compat::environment_of(*option);
+  put_file(cfg, known, load_config_file(cfg, line.config_file));
+  for (const auto& option : known)
+    if (auto text = compat::environment_of(option))
+      put_text(cfg, "environment: " + key_of(option), option, *text);
+  for (const auto& [option, text] : line.settings)
+    put_text(cfg, "--" + cli_name_of(*option), *option, text);
+  for (const auto& [key, text] : line.troupe) {
+    check_option(key, text);
+    put_option(cfg.content, key, text);
+  }
+  // The whole of it: two values may each be fine and yet contradict each other,
+  // and a program may have set some of them itself.
+  check_options(options_of(cfg));
+  if (line.dump_config) {
+    compat::print_config(cfg);
+    throw nothing_to_run{};
+  }
+  positional = std::move(line.positional);
+}
+
+} // namespace
+
+namespace detail {
+
+void prepare_config(caf::actor_system_config& cfg,
+                    caf::config_option_set& known) {
+  register_messages(cfg);
+  // Serves programs that leave the parsing to CAF, and those that set options
+  // by `cfg.set("troupe.workers", 4)`.
+  caf::config_option_adder group{known, "troupe"};
+  for (const auto& info : option_infos()) {
+    auto name = std::string{info.key} + compat::no_environment;
+    auto meaning = std::string{info.meaning};
+    switch (info.kind) {
+    case option_kind::count:
+      group.add<std::int64_t>(name, meaning);
+      break;
+    case option_kind::duration:
+      group.add<caf::timespan>(name, meaning);
+      break;
+    default:
+      group.add<std::string>(name, meaning);
+    }
+  }
+  auto policy = std::string{compat::config_prefix} + "scheduler.policy";
+  if (caf::get_if(&cfg.content, policy) == nullptr)
+    caf::put(cfg.content, policy, compat::config_word("sharing"));
+}
+
+std::optional<int> parse_command_line(caf::actor_system_config& cfg,
+                                      const caf::config_option_set& known,
+                                      std::vector<std::string>& positional,
+                                      int argc, char** argv) {
+  positional.clear();
+  std::string error;
+  try {
+    fill(cfg, known, positional, argc, argv);
+    return {};
+  } catch (const nothing_to_run&) {
+    return 0;
+  } catch (const bad_input& err) {
+    error = err.what();
+  } catch (const failure& err) {
+    error = err.what();
+  }
+  std::string program = argc > 0 ? argv[0] : "troupe";
+  program.erase(0, program.rfind('/') + 1);
+  // One call, so that the line stays whole whoever else prints.
+  auto line = on_one_line(program + ": " + error) + "\n";
+  std::fputs(line.c_str(), stderr);
+  return 2;
+}
+
+} // namespace detail
+
+option_table options_of(const caf::actor_system_config& cfg) {
+  option_table result;
+  if (const auto* group = caf::get_if(&caf::content(cfg), "troupe"))
+    flatten(*group, "troupe", result);
+  return result;
+}
+
+} // namespace troupe

@@ -1,0 +1,108 @@
+// The configuration of a program that uses troupe: CAF's, with the troupe
+// options added, checked before anything starts. The mix-in gives the same to a
+// config class of your own; all that is not a template is in config.cpp.
+
+#pragma once
+
+#include "troupe/options.hpp"
+
+#include <caf/actor_system_config.hpp>
+
+#include <concepts>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace troupe {
+
+namespace detail {
+
+/// Adds the troupe options to `known`, registers the troupe messages, and sets
+/// the scheduler's policy.
+void prepare_config(caf::actor_system_config& cfg,
+                    caf::config_option_set& known);
+
+std::optional<int> parse_command_line(caf::actor_system_config& cfg,
+                                      const caf::config_option_set& known,
+                                      std::vector<std::string>& positional,
+                                      int argc, char** argv);
+
+} // namespace detail
+
+/// Gives a config class the troupe options. `Base` is
+/// `caf::actor_system_config` or derives from it.
+///
+/// A derived class may add options of its own in its constructor, by
+/// `opt_group{custom_options_, "..."}`, as with any config class of CAF.
+///
+/// Sets the scheduler's policy to `sharing` unless `Base` chose one: an idle
+/// worker of CAF's stealing scheduler naps, and results for an actor wait for
+/// it. A config file or the command line may choose otherwise.
+template <class Base>
+class with_options : public Base {
+public:
+  static_assert(std::is_base_of_v<caf::actor_system_config, Base>);
+
+  // -- construction -----------------------------------------------------------
+
+  with_options() { detail::prepare_config(*this, this->custom_options_); }
+
+  /// Passes its arguments on to `Base`.
+  template <class T, class... Ts>
+  requires(
+      !std::derived_from<
+          std::remove_cvref_t<T>,
+          with_options> && std::constructible_from<Base, T, Ts...>) explicit with_options(T&& x,
+                                                                                          Ts&&... xs)
+      : Base(std::forward<T>(x), std::forward<Ts>(xs)...) {
+    detail::prepare_config(*this, this->custom_options_);
+  }
+
+  // -- properties -------------------------------------------------------------
+
+  /// Returns what the command line had besides options, in its order; all after
+  /// `--` is part of it, and so is a single `-`.
+  [[nodiscard]] const std::vector<std::string>& arguments() const noexcept {
+    return arguments_;
+  }
+
+  // -- parsing ----------------------------------------------------------------
+
+  /// Reads the config file, then the command line, which has the last word.
+  ///
+  /// Shape:  the file is the one that `--config-file` names, else CAF's default
+  ///         file if there is one (`caf-application.ini`, since CAF 1.0
+  ///         `caf-application.conf`). Options are `--name=value`, `--name
+  ///         value`, `-n value` or `-nvalue`; flags need no value. They may
+  ///         stand before and behind other arguments.
+  /// Returns: nothing when the program should go on; otherwise the exit status
+  ///         to leave with: 0 after `--help`, `--long-help` and
+  ///         `--dump-config`, which print to standard output, and 2 for bad
+  ///         input.
+  /// Errors: bad input is an unknown option, an unknown key in the group
+  ///         `troupe` of the file (other unknown keys are CAF's, which ignores
+  ///         them), a value of a wrong type or out of range, values that
+  ///         contradict each other, a named file that cannot be read, and
+  ///         broken syntax. One line on standard error names key, value and
+  ///         what is accepted. The settings are then half filled; start no
+  ///         system from them.
+  [[nodiscard]] std::optional<int> parse_command_line(int argc, char** argv) {
+    return detail::parse_command_line(*this, this->custom_options_, arguments_,
+                                      argc, argv);
+  }
+
+private:
+  std::vector<std::string> arguments_;
+};
+
+/// The configuration for programs that have no options of their own.
+using config = with_options<caf::actor_system_config>;
+
+/// Returns all settings of the group `troupe`, as text, by their full keys.
+/// Takes any config, also one that was not made by `with_options`; nothing is
+/// checked here, `resolve` does that.
+option_table options_of(const caf::actor_system_config& cfg);
+
+} // namespace troupe

@@ -1,0 +1,122 @@
+// The actor that owns a pool: it starts and retires workers, keeps the timers,
+// answers messages, tells subscribers what is complete, and shuts down. Requests
+// themselves do not pass through its mailbox but through the dispatcher that it
+// shares with submitters and workers. Never runs, moves or destroys user code.
+
+#pragma once
+
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include <caf/all.hpp>
+
+#include "troupe/dispatcher.hpp"
+#include "troupe/messages.hpp"
+#include "troupe/worker.hpp"
+
+namespace troupe {
+
+/// An operation that asks a pool to shut down.
+class shutdown_state final : public plain_op {
+public:
+  shutdown_state(ref_ptr<dispatcher> home, caf::timespan timeout)
+    : home_{std::move(home)}, timeout_{timeout} {
+  }
+
+  void* result() override {
+    return &receipt_;
+  }
+
+  void fulfil(receipt what) noexcept {
+    receipt_ = std::move(what);
+    finish();
+  }
+
+protected:
+  void begin() override;
+
+  // A shutdown cannot be taken back; whoever asked for it learns how it ended.
+  void stop(ec) noexcept override {
+  }
+
+private:
+  ref_ptr<dispatcher> home_;
+  caf::timespan timeout_;
+  receipt receipt_;
+};
+
+/// What the dispatcher calls for, turned into messages to the coordinator and
+/// its workers.
+class pool_staff final : public staff {
+public:
+  void bind(const caf::actor& coordinator);
+
+  void wake(worker_cell& cell) noexcept override;
+
+  void grow() noexcept override;
+
+  void drained() noexcept override;
+
+  void completed(completion what) noexcept override;
+
+  /// Has `waiting` answered when the pool has shut down; at once if it has.
+  void ask_shutdown(ref_ptr<shutdown_state> waiting, caf::timespan timeout);
+
+  /// Answers all who asked for the shutdown, now and later.
+  void end(receipt what);
+
+private:
+  caf::actor coordinator() const;
+
+  caf::actor_addr address_;
+  std::mutex mutex_;
+  std::vector<ref_ptr<shutdown_state>> waiting_;
+  std::optional<receipt> last_;
+};
+
+class coordinator final : public caf::event_based_actor {
+public:
+  coordinator(caf::actor_config& cfg, ref_ptr<dispatcher> home,
+              pool_staff* crew);
+
+  caf::behavior make_behavior() override;
+
+  const char* name() const override {
+    return "troupe.coordinator";
+  }
+
+  void on_exit() override;
+
+private:
+  template <class Atom>
+  void call_at(clock::time_point when, Atom what);
+
+  void start_workers();
+  void submit(batch* work, const caf::response_promise& promise);
+  void watch_idle(clock::time_point when);
+  void begin_drain(caf::timespan timeout);
+  void expire_drain();
+  void end_drain();
+  void maybe_end();
+  void finish(receipt what);
+  void run_aside(std::function<void()> what);
+
+  ref_ptr<dispatcher> home_;
+  pool_staff* crew_;
+  std::map<caf::actor_addr, caf::actor> subscribers_;
+  std::vector<caf::response_promise> drain_promises_;
+  // Senders of submitted batches that wait for the completion.
+  std::map<std::uint64_t, caf::response_promise> replies_;
+  std::uint64_t last_reply_ = 0;
+  int last_worker_ = 0;
+  bool watching_idle_ = false;
+  bool released_ = false;
+  bool draining_ = false;
+  bool ended_ = false;
+  pool_stats at_drain_;
+};
+
+} // namespace troupe

@@ -1,0 +1,101 @@
+// Waiting for time, and for other actors: an awaitable delay and an awaitable
+// CAF request, both bound to the actor that waits.
+
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include <caf/all.hpp>
+
+#include "troupe/caf_compat.hpp"
+#include "troupe/operation.hpp"
+
+namespace troupe {
+
+/// Returns an operation that completes `delay` after its start.
+///
+/// Must be started on the thread of `self`, by a `co_await` or `then` there.
+/// Source: asyncio.sleep.
+operation<void> sleep_for(caf::event_based_actor* self,
+                          std::chrono::nanoseconds delay);
+
+/// A request of one actor to another, as an operation.
+template <class T>
+class ask_state final : public plain_op {
+public:
+  using send_request
+    = std::function<void(caf::event_based_actor*, ref_ptr<ask_state>)>;
+
+  ask_state(caf::event_based_actor* self, send_request send)
+    : self_{self}, send_{std::move(send)} {
+  }
+
+  void* result() override {
+    if constexpr (std::is_void_v<T>)
+      return nullptr;
+    else
+      return &*value_;
+  }
+
+  template <class... Ts>
+  void fulfil(Ts&&... xs) {
+    if (over_.exchange(true))
+      return;
+    if constexpr (!std::is_void_v<T>)
+      value_.emplace(std::forward<Ts>(xs)...);
+    this->finish();
+  }
+
+  void refuse(const caf::error& why) {
+    if (!over_.exchange(true))
+      this->finish_with(failure_of(why));
+  }
+
+protected:
+  void begin() override {
+    send_(self_, ref_ptr<ask_state>{this});
+  }
+
+  void stop(ec why) noexcept override {
+    if (!over_.exchange(true))
+      this->finish_with(make_failure(
+        why, "the wait for an actor's answer was cancelled", true,
+        this->label()));
+  }
+
+private:
+  using slot
+    = std::conditional_t<std::is_void_v<T>, char, T>;
+
+  caf::event_based_actor* self_;
+  send_request send_;
+  std::optional<slot> value_;
+  std::atomic<bool> over_{false};
+};
+
+/// Returns an operation that sends `xs` to `to` as a request and completes with
+/// the answer, of type `R`; `void` for an empty one.
+///
+/// Must be started on the thread of `self`.
+/// Errors: what the other actor answers, or CAF's own, such as a timeout.
+template <class R, class... Ts>
+operation<R> ask(caf::event_based_actor* self, const caf::actor& to,
+                 std::chrono::nanoseconds timeout, Ts... xs) {
+  using state = ask_state<R>;
+  auto send = [=](caf::event_based_actor* from, ref_ptr<state> waiting) {
+    auto refuse = [waiting](const caf::error& why) { waiting->refuse(why); };
+    auto request = compat::ask(from, to, timeout, xs...);
+    if constexpr (std::is_void_v<R>)
+      request.then([waiting] { waiting->fulfil(); }, refuse);
+    else
+      request.then([waiting](R& x) { waiting->fulfil(std::move(x)); }, refuse);
+  };
+  return operation<R>{make_ref<state>(self, std::move(send))};
+}
+
+} // namespace troupe

@@ -1,0 +1,88 @@
+// "It is done": a flag that threads, actors and tasks can wait for. Level
+// triggered: whoever waits while it is set is answered at once.
+
+#pragma once
+
+#include <memory>
+#include <mutex>
+
+#include <caf/fwd.hpp>
+
+#include "troupe/operation.hpp"
+
+namespace troupe {
+
+/// The state and the waiters of an event, shared by its handles and its actor.
+/// Thread-safe.
+class event_state final : public completion_sink {
+public:
+  void set();
+
+  void clear();
+
+  bool is_set() const;
+
+  void on_operation_complete() noexcept override {
+    set();
+  }
+
+private:
+  friend class event_wait;
+
+  mutable std::mutex mutex_;
+  bool set_ = false;
+  class event_wait* waiters_ = nullptr;
+};
+
+/// A handle to an event. Copies refer to the same event; usable from any
+/// thread.
+///
+/// Source: asyncio.Event, but safe to use from everywhere.
+class event {
+public:
+  explicit event(caf::actor_system& system);
+
+  /// Sets the event and wakes all who wait. Holds when it returns.
+  void set() {
+    face_->state->set();
+  }
+
+  /// Clears the event; whoever waits from now on waits for the next `set`.
+  void clear() {
+    face_->state->clear();
+  }
+
+  bool is_set() const {
+    return face_->state->is_set();
+  }
+
+  /// Waits until the event is set; at once if it is.
+  operation<void> wait() const;
+
+  /// Returns the actor that takes the messages of messages.hpp for this event.
+  /// Started on first use; ends with the last handle.
+  caf::actor actor() const;
+
+  /// Returns what `operation::notify` sets.
+  ref_ptr<completion_sink> sink() const {
+    return face_->state;
+  }
+
+private:
+  struct face {
+    explicit face(caf::actor_system& sys);
+    face(const face&) = delete;
+    face& operator=(const face&) = delete;
+    ~face();
+
+    caf::actor_system& system;
+    ref_ptr<event_state> state;
+    std::mutex mutex;
+    // A pointer, since the type is heavy.
+    std::unique_ptr<caf::actor> actor;
+  };
+
+  std::shared_ptr<face> face_;
+};
+
+} // namespace troupe

@@ -1,0 +1,104 @@
+#include "troupe/gather.hpp"
+
+#include <unordered_map>
+
+#include "troupe/dispatcher.hpp"
+#include "troupe/group_batch.hpp"
+
+namespace troupe {
+
+gather_state::gather_state(std::vector<ref_ptr<op_state>> parts)
+  : parts_{std::move(parts)} {
+}
+
+gather_state::~gather_state() {
+  if (!started())
+    for (auto& part : parts_)
+      part->forget();
+}
+
+void gather_state::begin() {
+  form_groups();
+  if (started_.empty()) {
+    finish();
+    return;
+  }
+  barrier_.emplace(static_cast<std::uint32_t>(started_.size()));
+  for (auto& part : started_) {
+    part->start();
+    // Whoever failed or was stopped meanwhile has passed over this part, unless
+    // it saw that it had started.
+    if (auto why = stop_reason_.load(std::memory_order_seq_cst); why != ec{})
+      part->cancel(why);
+    if (!part->attach(*this))
+      on_complete(*part);
+  }
+}
+
+// Single requests of the same pool become one batch: one submission, and claims
+// instead of hand-offs.
+void gather_state::form_groups() {
+  std::unordered_map<dispatcher*, std::vector<ref_ptr<batch>>> groups;
+  dispatcher* last_home = nullptr;
+  std::vector<ref_ptr<batch>>* last_group = nullptr;
+  for (auto& part : parts_) {
+    auto single = part->as_batch();
+    if (!single || !single->as_single() || !single->plain()) {
+      started_.push_back(part);
+      continue;
+    }
+    // Mostly they are all of the same pool.
+    if (last_group == nullptr || single->home() != last_home) {
+      last_home = single->home();
+      last_group = &groups[last_home];
+      last_group->reserve(parts_.size());
+    }
+    last_group->emplace_back(single);
+  }
+  for (auto& [home, members] : groups) {
+    if (members.size() == 1) {
+      started_.push_back(std::move(members.front()));
+      continue;
+    }
+    auto group = make_ref<group_batch>(std::move(members));
+    group->set_home(ref_ptr<dispatcher>{home});
+    if (!label().empty())
+      group->set_label(label());
+    started_.push_back(std::move(group));
+  }
+}
+
+void gather_state::on_complete(op_state& part) noexcept {
+  if (auto why = part.failed())
+    fail(std::move(why));
+  if (barrier_->arrive(1))
+    finish();
+}
+
+void gather_state::fail(failure_ptr why) noexcept {
+  if (has_failed_.exchange(true, std::memory_order_acq_rel))
+    return;
+  failure_ = std::move(why);
+  stop(ec::cancelled);
+}
+
+void gather_state::stop(ec why) noexcept {
+  auto none = ec{};
+  stop_reason_.compare_exchange_strong(none, why, std::memory_order_seq_cst);
+  for (auto& part : started_)
+    if (part->started())
+      part->cancel(why);
+}
+
+void gather_state::help() noexcept {
+  for (auto& part : started_)
+    part->help();
+}
+
+void gather_state::set_label(std::string label) {
+  for (auto& part : parts_)
+    part->set_label(label);
+  plain_op::set_label(std::move(label));
+}
+
+} // namespace troupe

@@ -1,0 +1,163 @@
+// Waits for several operations at once: asyncio.gather. All results in input
+// order; on the first failure by arrival the rest is cancelled, and that failure
+// is delivered when everything that had started has returned.
+
+#pragma once
+
+#include <atomic>
+#include <concepts>
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "troupe/join_barrier.hpp"
+#include "troupe/operation.hpp"
+
+namespace troupe {
+
+/// The common part of all gathers: starts the parts, joins them, and cancels
+/// the rest on the first failure.
+class gather_state : public plain_op, private continuation {
+public:
+  explicit gather_state(std::vector<ref_ptr<op_state>> parts);
+
+  ~gather_state() override;
+
+  void help() noexcept override;
+
+  void set_label(std::string label) override;
+
+protected:
+  void begin() override;
+
+  void stop(ec why) noexcept override;
+
+  /// Returns the parts, in input order.
+  const std::vector<ref_ptr<op_state>>& parts() const noexcept {
+    return parts_;
+  }
+
+private:
+  void on_complete(op_state& part) noexcept override;
+  void form_groups();
+  void fail(failure_ptr why) noexcept;
+
+  std::vector<ref_ptr<op_state>> parts_;
+  // What is really started: the parts, where single requests of the same pool
+  // are replaced by one batch of them.
+  std::vector<ref_ptr<op_state>> started_;
+  std::atomic<bool> has_failed_{false};
+  // Why the parts shall stop; the first reason stays.
+  std::atomic<ec> stop_reason_{ec{}};
+  std::optional<join_barrier> barrier_;
+};
+
+/// How a part appears in a tuple.
+template <class T>
+using gathered_t = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+
+template <class... Ts>
+class gather_tuple final : public gather_state {
+public:
+  using result_type = std::tuple<gathered_t<Ts>...>;
+
+  using gather_state::gather_state;
+
+  void* result() override {
+    if (!result_)
+      collect(std::index_sequence_for<Ts...>{});
+    return &*result_;
+  }
+
+private:
+  template <class T>
+  static gathered_t<T> take(op_state& part) {
+    if constexpr (std::is_void_v<T>)
+      return std::monostate{};
+    else
+      return std::move(*static_cast<T*>(part.result()));
+  }
+
+  template <std::size_t... Is>
+  void collect(std::index_sequence<Is...>) {
+    result_.emplace(take<Ts>(*parts()[Is])...);
+  }
+
+  std::optional<result_type> result_;
+};
+
+template <class T>
+class gather_vector final : public gather_state {
+public:
+  using gather_state::gather_state;
+
+  void* result() override {
+    if constexpr (std::is_void_v<T>)
+      return nullptr;
+    else {
+      if (!result_) {
+        result_.emplace();
+        result_->reserve(parts().size());
+        for (auto& part : parts())
+          result_->push_back(std::move(*static_cast<T*>(part->result())));
+      }
+      return &*result_;
+    }
+  }
+
+private:
+  std::optional<std::vector<gathered_t<T>>> result_;
+};
+
+/// Whether `T` is an operation, or converts to one as a task does.
+template <class T>
+concept awaitable_operation = requires(T&& x) {
+  typename std::decay_t<T>::value_type;
+  operation<typename std::decay_t<T>::value_type>(std::forward<T>(x));
+};
+
+/// Waits for all of `ops`, which may be of different types.
+///
+/// Shape:  n operations in, a tuple of n values out, in input order; a void one
+///         yields std::monostate.
+/// Errors: the first failure by arrival. What has not started never will, what
+///         runs is asked to stop, and the failure is delivered when all that
+///         had started has returned.
+/// Source: asyncio.gather (return_exceptions=False), but siblings are cancelled
+///         rather than left running.
+template <awaitable_operation... Ops>
+auto gather(Ops&&... ops) {
+  using state = gather_tuple<typename std::decay_t<Ops>::value_type...>;
+  std::vector<ref_ptr<op_state>> parts;
+  parts.reserve(sizeof...(Ops));
+  (parts.push_back(operation<typename std::decay_t<Ops>::value_type>(
+                     std::forward<Ops>(ops))
+                     .consume()),
+   ...);
+  return operation<typename state::result_type>{
+    make_ref<state>(std::move(parts))};
+}
+
+/// Waits for all of `ops`, which are of the same type.
+///
+/// Shape:  a vector of values in input order; nothing for void. No operations:
+///         an empty vector, at once.
+/// Errors: as above.
+template <class Op>
+  requires awaitable_operation<Op>
+auto gather(std::vector<Op> ops) {
+  using value = typename Op::value_type;
+  using result
+    = std::conditional_t<std::is_void_v<value>, void,
+                         std::vector<gathered_t<value>>>;
+  std::vector<ref_ptr<op_state>> parts;
+  parts.reserve(ops.size());
+  for (auto& op : ops)
+    parts.push_back(operation<value>(std::move(op)).consume());
+  return operation<result>{make_ref<gather_vector<value>>(std::move(parts))};
+}
+
+} // namespace troupe

@@ -1,0 +1,257 @@
+// What `run`, `map`, `gather` and the waits return: something not yet started
+// that is consumed once, by blocking, by a callback in an actor, by `co_await`
+// in a task, or as a std::future.
+
+#pragma once
+
+#include <future>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <caf/error.hpp>
+#include <caf/event_based_actor.hpp>
+
+#include "troupe/batch_ref.hpp"
+#include "troupe/port.hpp"
+
+namespace troupe {
+
+class event;
+
+/// Anything that an `operation` can tell when it is complete.
+template <class T>
+concept notifiable = requires(const T& x) {
+  { x.sink() } -> std::convertible_to<ref_ptr<completion_sink>>;
+};
+
+/// One thing to be done that yields a `T`, or nothing for `void`.
+///
+/// Shape:  lazy: consuming it starts it. Consumed once: by `get`, `then`,
+///         `co_await` or `as_future`. Never consumed: nothing runs.
+/// Errors: `get` and `co_await` throw the exception of the request itself, or a
+///         `failure` where there is none; `then` gets a caf::error. A second
+///         consumption throws `failure` with `ec::already_consumed`.
+/// Thread: belongs to one thread at a time.
+template <class T>
+class [[nodiscard]] operation {
+public:
+  using value_type = T;
+
+  // -- construction -----------------------------------------------------------
+
+  explicit operation(ref_ptr<op_state> state) noexcept
+    : state_{std::move(state)} {
+  }
+
+  operation(operation&&) noexcept = default;
+
+  operation& operator=(operation&& other) noexcept {
+    operation{std::move(*this)};
+    state_ = std::move(other.state_);
+    return *this;
+  }
+
+  ~operation() {
+    if (state_ && !state_->started())
+      state_->forget();
+  }
+
+  // -- modifiers --------------------------------------------------------------
+
+  /// Names the operation in failures, completions and receipts.
+  operation& label(std::string text) & {
+    unstarted("label").set_label(std::move(text));
+    return *this;
+  }
+
+  operation&& label(std::string text) && {
+    return std::move(label(std::move(text)));
+  }
+
+  /// Cancels the operation when `token` is stopped: what is queued never runs;
+  /// what runs sees its stop token and has its hooks called, on the thread that
+  /// stops.
+  operation& stop_with(std::stop_token token) & {
+    unstarted("stop_with").set_stop_token(std::move(token));
+    return *this;
+  }
+
+  operation&& stop_with(std::stop_token token) && {
+    return std::move(stop_with(std::move(token)));
+  }
+
+  /// Sets `target`, an event, when the operation is complete, whatever came of
+  /// it.
+  template <notifiable Event>
+  operation& notify(const Event& target) & {
+    unstarted("notify").set_notify(target.sink());
+    return *this;
+  }
+
+  template <notifiable Event>
+  operation&& notify(const Event& target) && {
+    return std::move(notify(target));
+  }
+
+  // -- starting and consuming -------------------------------------------------
+
+  /// Begins at once and returns the operation, to be consumed as any other.
+  operation start() {
+    auto state = consume();
+    state->start();
+    return operation{std::move(state)};
+  }
+
+  /// Blocks until there is an outcome; returns the value or throws.
+  ///
+  /// Not for the thread of an event-based actor, which it would hold up. A
+  /// worker that waits for a batch of its own pool runs requests of it itself.
+  T get() {
+    auto state = consume();
+    state->start();
+    state->wait();
+    return take_result<T>(*state);
+  }
+
+  /// Starts and calls `on_value(T)`, or `on_value()` for void, or
+  /// `on_error(caf::error)`, in `self`, later. The actor stays alive until then;
+  /// if it ends before, what it had asked for is cancelled.
+  template <class OnValue, class OnError>
+  void then(caf::event_based_actor* self, OnValue on_value, OnError on_error);
+
+  /// As above; a failure ends the actor, with the failure as its reason.
+  template <class OnValue>
+  void then(caf::event_based_actor* self, OnValue on_value) {
+    then(self, std::move(on_value), [self](caf::error why) {
+      self->quit(std::move(why));
+    });
+  }
+
+  /// Starts and returns a future of the outcome.
+  std::future<T> as_future();
+
+  /// Gives up the state, for those who combine operations. Throws if the
+  /// operation was consumed.
+  ref_ptr<op_state> consume() {
+    if (!state_)
+      throw failure{ec::already_consumed,
+                    "the operation was consumed before; each can be waited "
+                    "for once"};
+    return std::move(state_);
+  }
+
+private:
+  op_state& unstarted(const char* modifier) const {
+    if (!state_)
+      throw failure{ec::already_consumed,
+                    std::string{"cannot set ."} + modifier
+                      + " of an operation that was consumed before"};
+    if (state_->started())
+      throw failure{ec::already_consumed,
+                    std::string{"cannot set ."} + modifier
+                      + " of an operation that has started; set it before"};
+    return *state_;
+  }
+
+  ref_ptr<op_state> state_;
+};
+
+// -- then ---------------------------------------------------------------------
+
+/// Waits for an operation on behalf of two callbacks.
+template <class T, class OnValue, class OnError>
+class then_waiter final : public port_waiter {
+public:
+  then_waiter(ref_ptr<op_state> op, ref_ptr<port> home, OnValue on_value,
+              OnError on_error)
+    : port_waiter{std::move(op), std::move(home)},
+      on_value_(std::move(on_value)),
+      on_error_(std::move(on_error)) {
+  }
+
+private:
+  void deliver() override {
+    std::unique_ptr<then_waiter> owned{this};
+    if (const auto& why = op().failed())
+      on_error_(to_error(why));
+    else if constexpr (std::is_void_v<T>)
+      on_value_();
+    else
+      on_value_(std::move(*static_cast<T*>(op().result())));
+  }
+
+  void discard() noexcept override {
+    delete this;
+  }
+
+  OnValue on_value_;
+  OnError on_error_;
+};
+
+template <class T>
+template <class OnValue, class OnError>
+void operation<T>::then(caf::event_based_actor* self, OnValue on_value,
+                        OnError on_error) {
+  auto state = consume();
+  auto home = port::of(self);
+  auto waiter = std::make_unique<then_waiter<T, OnValue, OnError>>(
+    state, home, std::move(on_value), std::move(on_error));
+  state->start();
+  home->add(*waiter);
+  // Never called from in here: a callback that runs before `then` returns would
+  // surprise its writer.
+  if (!state->attach(*waiter))
+    home->post(*waiter);
+  // From here on the port sees to it that the waiter is deleted.
+  static_cast<void>(waiter.release());
+}
+
+// -- as_future ----------------------------------------------------------------
+
+/// Fulfills a std::promise.
+template <class T>
+class promise_continuation final : public continuation {
+public:
+  explicit promise_continuation(ref_ptr<op_state> op) : op_{std::move(op)} {
+  }
+
+  std::future<T> future() {
+    return promise_.get_future();
+  }
+
+  void on_complete(op_state& op) noexcept override {
+    std::unique_ptr<promise_continuation> owned{this};
+    try {
+      if constexpr (std::is_void_v<T>) {
+        take_result<T>(op);
+        promise_.set_value();
+      } else {
+        promise_.set_value(take_result<T>(op));
+      }
+    } catch (...) {
+      promise_.set_exception(std::current_exception());
+    }
+  }
+
+private:
+  ref_ptr<op_state> op_;
+  std::promise<T> promise_;
+};
+
+template <class T>
+std::future<T> operation<T>::as_future() {
+  auto state = consume();
+  auto next = std::make_unique<promise_continuation<T>>(state);
+  auto result = next->future();
+  state->start();
+  if (!state->attach(*next))
+    next.release()->on_complete(*state);
+  else
+    static_cast<void>(next.release());
+  return result;
+}
+
+} // namespace troupe

@@ -1,0 +1,76 @@
+#include "troupe/pool.hpp"
+
+#include "troupe/config.hpp"
+#include "troupe/coordinator.hpp"
+
+namespace troupe {
+
+// Held by all copies of a pool.
+struct pool::lease {
+  lease(ref_ptr<dispatcher> shared, caf::actor owner)
+    : home{std::move(shared)}, coordinator{std::move(owner)} {
+  }
+
+  lease(const lease&) = delete;
+  lease& operator=(const lease&) = delete;
+
+  ~lease() {
+    compat::tell(coordinator, retire_atom_v);
+  }
+
+  ref_ptr<dispatcher> home;
+  caf::actor coordinator;
+};
+
+pool::pool(caf::actor_system& system) : pool{system, pool_options{}} {
+}
+
+pool::pool(caf::actor_system& system, std::string name)
+  : pool{system, pool_options{.name = std::move(name)}} {
+}
+
+pool::pool(caf::actor_system& system, pool_options options) {
+  auto effective = resolve(options, options_of(system.config()));
+  if (effective.name.empty())
+    effective.name = "troupe";
+  auto crew = std::make_unique<pool_staff>();
+  auto staff = crew.get();
+  auto home = make_ref<dispatcher>(std::move(effective), std::move(crew));
+  auto coord = system.spawn<coordinator, caf::detached>(home, staff);
+  lease_ = std::make_shared<lease>(std::move(home), std::move(coord));
+}
+
+void pool::bind(batch& made) const {
+  made.set_home(lease_->home);
+}
+
+effective_options pool::options() const {
+  return lease_->home->options();
+}
+
+pool_stats pool::stats() const {
+  return lease_->home->stats();
+}
+
+void pool::resize(std::size_t workers) const {
+  if (workers < 1 || workers > defaults::workers_limit)
+    throw failure{ec::invalid_option,
+                  "cannot resize the pool '" + lease_->home->name() + "' to "
+                    + std::to_string(workers) + " workers (accepted: 1 to "
+                    + std::to_string(defaults::workers_limit) + ")"};
+  lease_->home->resize(workers);
+}
+
+operation<receipt> pool::shutdown(std::chrono::nanoseconds timeout) const {
+  return operation<receipt>{make_ref<shutdown_state>(lease_->home, timeout)};
+}
+
+operation<receipt> pool::shutdown() const {
+  return shutdown(lease_->home->options().drain_timeout);
+}
+
+caf::actor pool::actor() const {
+  return lease_->coordinator;
+}
+
+} // namespace troupe

@@ -1,0 +1,130 @@
+// What users hold: a handle to one coordinator and its workers, with functions
+// that make operations out of blocking calls.
+
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <ranges>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <caf/fwd.hpp>
+
+#include "troupe/completion.hpp"
+#include "troupe/map_batch.hpp"
+#include "troupe/operation.hpp"
+#include "troupe/options.hpp"
+#include "troupe/run_batch.hpp"
+
+namespace troupe {
+
+template <class T>
+class stream;
+
+/// A handle to a pool of workers. Cheap to copy; usable from any thread. Copies
+/// share the pool.
+///
+/// When the last copy is gone and nothing is outstanding, the pool ends by
+/// itself; the destructor never blocks. A pool must not outlive its system.
+/// Source: concurrent.futures.ThreadPoolExecutor.
+class pool {
+public:
+  // -- construction -----------------------------------------------------------
+
+  /// Starts a pool with what the configuration says.
+  explicit pool(caf::actor_system& system);
+
+  /// Starts a pool for which `troupe.pools.NAME.*` goes over `troupe.*`.
+  pool(caf::actor_system& system, std::string name);
+
+  /// Starts a pool; options that are set go over the configuration.
+  ///
+  /// Errors: throws `failure` with `ec::invalid_option`; then nothing was
+  ///         started.
+  pool(caf::actor_system& system, pool_options options);
+
+  // -- requests ---------------------------------------------------------------
+
+  /// Makes one blocking call: `fn(args...)` or `fn(context&, args...)`.
+  ///
+  /// Shape:  one request, whose result is decayed. Function and arguments are
+  ///         decay-copied in; `std::ref` refers.
+  /// Errors: whatever `fn` throws; `failure` if it never ran.
+  /// Source: loop.run_in_executor, asyncio.to_thread.
+  template <class F, class... Ts>
+    requires request_function<std::decay_t<F>, std::decay_t<Ts>...>
+  auto run(F&& fn, Ts&&... xs) const {
+    using type = run_batch<std::decay_t<F>, std::decay_t<Ts>...>;
+    auto made
+      = make_ref<type>(std::forward<F>(fn), std::forward<Ts>(xs)...);
+    bind(*made);
+    return operation<typename type::result_type>{std::move(made)};
+  }
+
+  /// Calls `fn` for each element: `fn(element)` or `fn(context&, element)`.
+  ///
+  /// Shape:  n elements in, n results out, in order; nothing for void. Elements
+  ///         arrive as lvalues, or as rvalues if `fn` takes only these. Ranges
+  ///         are copied or moved in; views refer to what they refer to. One
+  ///         `fn` is shared by all calls, which run concurrently.
+  /// Errors: the first failure by arrival; what has not started then never
+  ///         will. Throws `failure` with `ec::invalid_option` for more than
+  ///         `batch::max_size` elements.
+  /// Source: Executor.map.
+  template <std::ranges::input_range Range, class F>
+  auto map(Range&& range, F&& fn) const {
+    auto made = make_map(std::forward<Range>(range), std::forward<F>(fn));
+    bind(*made);
+    using value = typename std::remove_reference_t<decltype(*made)>::value_type;
+    return operation<map_result_t<value>>{std::move(made)};
+  }
+
+  /// Calls `fn` for each element of any input range, also an endless one, and
+  /// streams the results in input order. Pulls elements while results are read,
+  /// so that at most `max_in_flight` are in memory (0: four per worker).
+  ///
+  /// Errors: `next` throws what the call for that element threw; the stream
+  ///         goes on behind it.
+  /// Source: Executor.map with buffersize.
+  template <std::ranges::input_range Range, class F>
+  auto imap(Range&& range, F fn, std::size_t max_in_flight = 0) const;
+
+  // -- properties and control -------------------------------------------------
+
+  /// Returns the options in effect, and where each was set.
+  effective_options options() const;
+
+  /// Returns a snapshot. Does not block.
+  pool_stats stats() const;
+
+  /// Changes the greatest number of workers. Does not block: new workers start
+  /// as they are needed, surplus ones end when they are between batches.
+  ///
+  /// Errors: throws `failure` with `ec::invalid_option`.
+  void resize(std::size_t workers) const;
+
+  /// Refuses new submissions and waits until all that was admitted is done, for
+  /// `timeout` at the longest. Then cancels what is queued, asks what runs to
+  /// stop, and tells what still runs. The first call counts; later ones get the
+  /// same receipt.
+  operation<receipt> shutdown(std::chrono::nanoseconds timeout) const;
+
+  /// As above, with the pool's `drain-timeout`.
+  operation<receipt> shutdown() const;
+
+  /// Returns the coordinator, which takes the messages of messages.hpp.
+  caf::actor actor() const;
+
+private:
+  struct lease;
+
+  void bind(batch& made) const;
+
+  std::shared_ptr<lease> lease_;
+};
+
+} // namespace troupe
+
+#include "troupe/stream.hpp"

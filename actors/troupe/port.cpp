@@ -1,0 +1,260 @@
+#include "troupe/port.hpp"
+
+#include <mutex>
+#include <unordered_map>
+
+#include "troupe/messages.hpp"
+
+namespace troupe {
+
+namespace {
+
+// The ports of all living actors that ever waited for an operation.
+struct registry {
+  std::mutex mutex;
+  std::unordered_map<caf::event_based_actor*, ref_ptr<port>> ports;
+};
+
+registry& all_ports() {
+  // Never destroyed: actors may end after the static objects of main.
+  static auto instance = new registry;
+  return *instance;
+}
+
+} // namespace
+
+// -- port_waiter --------------------------------------------------------------
+
+port_waiter::port_waiter(ref_ptr<op_state> op, ref_ptr<port> home)
+  : op_{std::move(op)}, port_{std::move(home)} {
+}
+
+void port_waiter::on_complete(op_state&) noexcept {
+  // Once posted, the waiter may be gone before `post` returns.
+  auto home = port_;
+  home->post(*this);
+}
+
+void port_waiter::run() {
+  port_->remove(*this);
+  deliver();
+}
+
+void port_waiter::abandon() noexcept {
+  port_->remove(*this);
+  discard();
+}
+
+// -- port ---------------------------------------------------------------------
+
+// Where the expected response goes. Holds a reference to the actor only while
+// something is outstanding. A lock, since the actor may end while another thread
+// is about to respond.
+struct port::target {
+  std::mutex mutex;
+  caf::strong_actor_ptr actor;
+  caf::message_id id;
+};
+
+port::port(caf::event_based_actor* self)
+  : self_{self},
+    system_{self->home_system()},
+    target_{std::make_unique<target>()} {
+}
+
+port::~port() = default;
+
+ref_ptr<port> port::of(caf::event_based_actor* self) {
+  // An actor that waits once mostly waits again, on the same thread.
+  static thread_local ref_ptr<port> latest;
+  if (latest && !latest->closed() && latest->self_ == self)
+    return latest;
+  auto& all = all_ports();
+  {
+    std::lock_guard guard{all.mutex};
+    if (auto i = all.ports.find(self); i != all.ports.end())
+      return latest = i->second;
+  }
+  auto made = make_ref<port>(self);
+  {
+    std::lock_guard guard{all.mutex};
+    all.ports.emplace(self, made);
+  }
+  self->attach_functor([made](const caf::error&) { made->close(); });
+  return latest = made;
+}
+
+void port::post(port_item& item) noexcept {
+  ref_ptr<port> keep{this};
+  push(item);
+  // Not a word about `item` from here on: it may have run.
+  if (dead_.load(std::memory_order_seq_cst))
+    abandon_posted();
+  else if (!signalled_.exchange(true, std::memory_order_seq_cst))
+    signal();
+}
+
+void port::abandon_posted() noexcept {
+  auto item = posted_.exchange(nullptr, std::memory_order_seq_cst);
+  while (item)
+    std::exchange(item, item->next_posted_)->abandon();
+}
+
+void port::push(port_item& item) noexcept {
+  auto first = posted_.load(std::memory_order_relaxed);
+  do
+    item.next_posted_ = first;
+  while (!posted_.compare_exchange_weak(first, &item,
+                                        std::memory_order_seq_cst));
+}
+
+void port::signal() noexcept {
+  caf::strong_actor_ptr to;
+  caf::message_id id;
+  {
+    std::lock_guard guard{target_->mutex};
+    to = target_->actor;
+    id = target_->id;
+  }
+  if (to)
+    compat::respond(to, id, wake_atom_v);
+}
+
+void port::add(port_waiter& waiter) {
+  waiter.next_ = waiters_;
+  if (waiters_)
+    waiters_->prev_ = &waiter;
+  waiters_ = &waiter;
+  begin_outstanding();
+}
+
+void port::remove(port_waiter& waiter) noexcept {
+  (waiter.prev_ ? waiter.prev_->next_ : waiters_) = waiter.next_;
+  if (waiter.next_)
+    waiter.next_->prev_ = waiter.prev_;
+  waiter.prev_ = waiter.next_ = nullptr;
+  --outstanding_;
+}
+
+void port::add(port_resident& resident) {
+  resident.next_ = residents_;
+  if (residents_)
+    residents_->prev_ = &resident;
+  residents_ = &resident;
+  begin_outstanding();
+}
+
+void port::remove(port_resident& resident) {
+  (resident.prev_ ? resident.prev_->next_ : residents_) = resident.next_;
+  if (resident.next_)
+    resident.next_->prev_ = resident.prev_;
+  resident.prev_ = resident.next_ = nullptr;
+  --outstanding_;
+}
+
+void port::begin_outstanding() {
+  ++outstanding_;
+  if (!expecting_ && !draining_ && self_)
+    expect();
+}
+
+// Expects the next response. What was posted before is signalled right away.
+void port::expect() {
+  expecting_ = true;
+  {
+    std::lock_guard guard{target_->mutex};
+    target_->id = compat::expect_response(
+      self_, [keep = ref_ptr<port>{this}](wake_atom) { keep->drain(); });
+    target_->actor = caf::strong_actor_ptr{self_->ctrl()};
+  }
+  signalled_.store(false, std::memory_order_seq_cst);
+  if (posted_.load(std::memory_order_seq_cst) != nullptr
+      && !signalled_.exchange(true, std::memory_order_seq_cst))
+    signal();
+}
+
+void port::drain() {
+  ref_ptr<port> keep{this};
+  expecting_ = false;
+  draining_ = true;
+  // If a callback throws, the actor ends, and `close` finds the rest.
+  struct end_of_drain {
+    bool& flag;
+    ~end_of_drain() {
+      flag = false;
+    }
+  } guard{draining_};
+  while (posted_.load(std::memory_order_seq_cst) != nullptr) {
+    port_item* in_order = nullptr;
+    auto item = posted_.exchange(nullptr, std::memory_order_seq_cst);
+    while (item) {
+      auto next = item->next_posted_;
+      item->next_posted_ = in_order;
+      in_order = item;
+      item = next;
+    }
+    while (in_order) {
+      auto next = in_order->next_posted_;
+      try {
+        handle(*std::exchange(in_order, next));
+      } catch (...) {
+        while (in_order)
+          push(*std::exchange(in_order, in_order->next_posted_));
+        throw;
+      }
+    }
+  }
+  draining_ = false;
+  if (outstanding_ > 0 && self_) {
+    expect();
+    return;
+  }
+  forget_target();
+  if (closed() && outstanding_ == 0) {
+    dead_.store(true, std::memory_order_seq_cst);
+    abandon_posted();
+  }
+}
+
+void port::forget_target() {
+  caf::strong_actor_ptr dropped;
+  std::lock_guard guard{target_->mutex};
+  dropped.swap(target_->actor);
+}
+
+void port::handle(port_item& item) {
+  if (self_ == nullptr || closed())
+    item.abandon();
+  else
+    item.run();
+}
+
+void port::close() {
+  ref_ptr<port> keep{this};
+  {
+    auto& all = all_ports();
+    std::lock_guard guard{all.mutex};
+    all.ports.erase(self_);
+  }
+  closed_.store(true, std::memory_order_release);
+  expecting_ = false;
+  self_ = nullptr;
+  signalled_.store(true, std::memory_order_seq_cst);
+  while (residents_) {
+    auto resident = residents_;
+    remove(*resident);
+    resident->owner_gone();
+  }
+  for (auto waiter = waiters_; waiter; waiter = waiter->next_)
+    waiter->op().cancel(ec::owner_gone);
+  drain();
+  if (outstanding_ > 0)
+    system_.spawn([keep](caf::event_based_actor* heir) { keep->adopt(heir); });
+}
+
+void port::adopt(caf::event_based_actor* heir) {
+  self_ = heir;
+  expect();
+}
+
+} // namespace troupe

@@ -1,0 +1,172 @@
+// How results reach an event-based actor from other threads without its
+// behavior seeing a message: one response that the actor expects while
+// operations are outstanding, whose arrival drains a list. One request for all
+// of them, because CAF 0.17 searches its pending requests one by one.
+
+#pragma once
+
+#include <atomic>
+#include <exception>
+#include <memory>
+
+#include <caf/fwd.hpp>
+#include <caf/message_id.hpp>
+
+#include "troupe/op_state.hpp"
+
+namespace caf {
+
+class event_based_actor;
+
+} // namespace caf
+
+namespace troupe {
+
+class port;
+
+/// Something that shall happen on the thread of an actor.
+class port_item {
+public:
+  /// Happens while the actor lives.
+  virtual void run() = 0;
+
+  /// Happens instead when the actor has ended.
+  virtual void abandon() noexcept = 0;
+
+protected:
+  ~port_item() = default;
+
+private:
+  friend class port;
+
+  port_item* next_posted_ = nullptr;
+};
+
+/// A port item that some operation of the actor waits for: posted when the
+/// operation completes, cancelled when the actor ends.
+class port_waiter : public port_item, public continuation {
+public:
+  port_waiter(ref_ptr<op_state> op, ref_ptr<port> home);
+
+  port_waiter(const port_waiter&) = delete;
+  port_waiter& operator=(const port_waiter&) = delete;
+
+  op_state& op() const noexcept {
+    return *op_;
+  }
+
+  port& home() const noexcept {
+    return *port_;
+  }
+
+  void on_complete(op_state&) noexcept final;
+
+  void run() final;
+
+  void abandon() noexcept final;
+
+protected:
+  ~port_waiter() = default;
+
+  /// The operation is complete.
+  virtual void deliver() = 0;
+
+  /// The operation is complete, but the actor has ended.
+  virtual void discard() noexcept = 0;
+
+private:
+  friend class port;
+
+  ref_ptr<op_state> op_;
+  ref_ptr<port> port_;
+  port_waiter* prev_ = nullptr;
+  port_waiter* next_ = nullptr;
+};
+
+/// A task as its port knows it.
+class port_resident {
+public:
+  /// The actor has ended; whoever is suspended in an operation is told by that
+  /// operation, so this concerns those that never started.
+  virtual void owner_gone() noexcept = 0;
+
+protected:
+  ~port_resident() = default;
+
+private:
+  friend class port;
+
+  port_resident* prev_ = nullptr;
+  port_resident* next_ = nullptr;
+};
+
+/// The entrance to one actor. All but `post` is for the actor's own thread.
+///
+/// Invariants: (1) While something is outstanding, the actor expects a response
+///                 and is kept alive.
+///             (2) When the actor ends with operations still running, an heir
+///                 takes the port over and abandons them as they complete, so
+///                 that frames are destroyed only after the requests that may
+///                 refer to them.
+class port final : public ref_counted {
+  friend class port_waiter;
+
+public:
+  explicit port(caf::event_based_actor* self);
+
+  ~port() override;
+
+  /// Returns the port of `self`, made on first use.
+  static ref_ptr<port> of(caf::event_based_actor* self);
+
+  /// Has `item` run on the actor's thread. From any thread.
+  void post(port_item& item) noexcept;
+
+  /// Counts `waiter` until it has run.
+  void add(port_waiter& waiter);
+
+  void add(port_resident& resident);
+  void remove(port_resident& resident);
+
+  /// Returns the actor; null once it has ended.
+  caf::event_based_actor* self() const noexcept {
+    return self_;
+  }
+
+  /// Returns whether the actor has ended.
+  bool closed() const noexcept {
+    return closed_.load(std::memory_order_acquire);
+  }
+
+private:
+  void begin_outstanding();
+  void expect();
+  void drain();
+  void close();
+  void adopt(caf::event_based_actor* heir);
+  void handle(port_item& item);
+  void push(port_item& item) noexcept;
+  void signal() noexcept;
+  void forget_target();
+  void abandon_posted() noexcept;
+  void remove(port_waiter& waiter) noexcept;
+
+  struct target;
+
+  caf::event_based_actor* self_;
+  caf::actor_system& system_;
+  std::atomic<port_item*> posted_{nullptr};
+  // True if a response is on its way, or nobody expects one.
+  std::atomic<bool> signalled_{true};
+  std::unique_ptr<target> target_;
+  std::atomic<bool> closed_{false};
+  // Nobody will drain any more.
+  std::atomic<bool> dead_{false};
+  bool draining_ = false;
+  bool expecting_ = false;
+  std::size_t outstanding_ = 0;
+  port_waiter* waiters_ = nullptr;
+  port_resident* residents_ = nullptr;
+};
+
+} // namespace troupe

@@ -1,0 +1,60 @@
+// The way from `main` into a task and back: asyncio.run.
+
+#pragma once
+
+#include <future>
+#include <memory>
+#include <utility>
+
+#include <caf/actor_system.hpp>
+#include <caf/event_based_actor.hpp>
+
+#include "troupe/task.hpp"
+
+namespace troupe {
+
+/// Runs the task `fn(self, args...)` in an actor of its own and blocks for the
+/// result.
+///
+/// Errors: throws what the task throws; `failure` with `ec::owner_gone` if
+///         something ends the actor first.
+/// Source: asyncio.run.
+template <class F, class... Ts>
+auto run(caf::actor_system& system, F fn, Ts... xs) {
+  using task_type = std::invoke_result_t<F&, caf::event_based_actor*, Ts...>;
+  using result = typename task_type::value_type;
+  auto promise = std::make_shared<std::promise<result>>();
+  auto future = promise->get_future();
+  // A coroutine refers to its closure, so that has to live as long.
+  auto call = std::make_shared<F>(std::move(fn));
+  system.spawn([promise = std::move(promise), call = std::move(call),
+                ... args = std::move(xs)](caf::event_based_actor* self) mutable {
+    auto fail = [promise, call](const caf::error& why) {
+      if (auto original = exception_of(why))
+        promise->set_exception(std::move(original));
+      else
+        promise->set_exception(std::make_exception_ptr(
+          failure{failure_of(why)->code, describe(why)}));
+    };
+    operation<result> body = (*call)(self, std::move(args)...);
+    if constexpr (std::is_void_v<result>)
+      std::move(body).then(
+        self, [promise, call] { promise->set_value(); }, fail);
+    else
+      std::move(body).then(
+        self,
+        [promise, call](result x) { promise->set_value(std::move(x)); }, fail);
+    promise.reset();
+  });
+  try {
+    return future.get();
+  } catch (const std::future_error& err) {
+    if (err.code() != std::future_errc::broken_promise)
+      throw;
+    throw failure{ec::owner_gone,
+                  "the actor that ran the task ended before the task did",
+                  true};
+  }
+}
+
+} // namespace troupe

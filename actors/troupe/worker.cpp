@@ -1,0 +1,75 @@
+#include "troupe/worker.hpp"
+
+#include <pthread.h>
+
+#include <csignal>
+
+#include <fmt/format.h>
+
+#include "troupe/messages.hpp"
+
+namespace troupe {
+
+worker::worker(caf::actor_config& cfg, ref_ptr<dispatcher> home,
+               actor_cell* cell)
+  : caf::event_based_actor(cfg), home_{std::move(home)}, cell_{cell} {
+}
+
+caf::behavior worker::make_behavior() {
+  return {
+    [this](wake_atom) { work(); },
+  };
+}
+
+void worker::on_exit() {
+  if (auto cell = std::exchange(cell_, nullptr)) {
+    cell->close_resource();
+    home_->lost(*cell);
+  }
+}
+
+// Signals belong to the threads that wait for them: a handler that interrupts a
+// worker would make its blocking call fail with EINTR.
+void worker::begin_thread() {
+  sigset_t blocked;
+  sigemptyset(&blocked);
+  sigaddset(&blocked, SIGINT);
+  sigaddset(&blocked, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &blocked, nullptr);
+  // At most 15 characters; the number tells more than the end of the name.
+  auto number = fmt::format("-{}", cell_->id());
+  auto text = home_->name().substr(0, 15 - number.size()) + number;
+  pthread_setname_np(pthread_self(), text.c_str());
+}
+
+void worker::work() {
+  worker_cell::bind_thread bound{*cell_};
+  worker_cell::hand_off found;
+  if (started_) {
+    found = cell_->take();
+  } else {
+    started_ = true;
+    begin_thread();
+    found = home_->next(*cell_, nullptr, leave_reason::exhausted);
+  }
+  for (;;) {
+    while (found.work) {
+      home_->take_up(*cell_, *found.work);
+      auto begin = std::chrono::steady_clock::now();
+      auto why = found.work->participate(*cell_, false);
+      cell_->add_busy_time(std::chrono::steady_clock::now() - begin);
+      found = home_->next(*cell_, std::move(found.work), why);
+    }
+    if (found.retire) {
+      quit();
+      return;
+    }
+    if (home_->spin().count() == 0)
+      return;
+    found = cell_->spin(home_->spin());
+    if (!found.work && !found.retire)
+      return;
+  }
+}
+
+} // namespace troupe

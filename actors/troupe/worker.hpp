@@ -1,0 +1,44 @@
+// A worker makes one blocking call at a time on a thread of its own, so that
+// mailboxes elsewhere keep moving while the call waits for a disk or a socket.
+// Spawned by the coordinator and by nobody else.
+
+#pragma once
+
+#include <caf/event_based_actor.hpp>
+
+#include "troupe/dispatcher.hpp"
+
+namespace troupe {
+
+/// The cell of a worker that is an actor.
+class actor_cell final : public worker_cell {
+public:
+  using worker_cell::worker_cell;
+
+  /// Where to send the wake-up. A weak reference: a handle to a detached actor
+  /// that has ended would keep its thread.
+  caf::actor_addr address;
+};
+
+class worker final : public caf::event_based_actor {
+public:
+  worker(caf::actor_config& cfg, ref_ptr<dispatcher> home, actor_cell* cell);
+
+  caf::behavior make_behavior() override;
+
+  const char* name() const override {
+    return "troupe.worker";
+  }
+
+  void on_exit() override;
+
+private:
+  void begin_thread();
+  void work();
+
+  ref_ptr<dispatcher> home_;
+  actor_cell* cell_;
+  bool started_ = false;
+};
+
+} // namespace troupe

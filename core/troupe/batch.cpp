@@ -1,0 +1,385 @@
+#include "troupe/batch.hpp"
+
+#include <algorithm>
+#include <mutex>
+#include <thread>
+
+#include "troupe/dispatcher.hpp"
+#include "troupe/worker_cell.hpp"
+
+namespace troupe {
+
+namespace {
+
+// How long the requests claimed at once should take together. Long enough to
+// make the cost of claiming disappear, short enough to stay fair; a slow one
+// among them holds nobody up, since the others can be stolen.
+constexpr auto chunk_time = std::chrono::microseconds{10};
+
+// Most requests claimed at once. At 2 ns each this is `chunk_time`.
+constexpr std::uint32_t max_chunk = 4096;
+
+// Below this, claiming in chunks saves less than the lanes cost.
+constexpr std::uint32_t min_size_for_lanes = 64;
+
+} // namespace
+
+// What few batches need. Allocated on first use, by the submitter or by a
+// request that asks for its stop token.
+struct batch::extras {
+  std::string label;
+  ref_ptr<completion_sink> notify;
+  std::stop_token token;
+  std::stop_source stop;
+
+  struct cancel_batch {
+    batch* target;
+    void operator()() const noexcept {
+      // The token may be stopped while the last reference goes.
+      if (target->try_ref()) {
+        target->cancel(ec::cancelled);
+        target->deref();
+      }
+    }
+  };
+  std::optional<std::stop_callback<cancel_batch>> on_stop;
+};
+
+// -- construction -------------------------------------------------------------
+
+batch::batch(std::uint32_t size) : size_{size}, barrier_{size} {
+}
+
+batch::~batch() {
+  delete extras_.load(std::memory_order_acquire);
+  delete lanes_.load(std::memory_order_acquire);
+}
+
+// -- the submitter's side -----------------------------------------------------
+
+void batch::set_home(ref_ptr<dispatcher> home) noexcept {
+  home_ = std::move(home);
+}
+
+void batch::set_label(std::string label) {
+  ensure_extras().label = std::move(label);
+}
+
+void batch::set_stop_token(std::stop_token token) {
+  ensure_extras().token = std::move(token);
+}
+
+void batch::set_notify(ref_ptr<completion_sink> sink) {
+  ensure_extras().notify = std::move(sink);
+}
+
+void batch::do_start() {
+  submitted_at_ = std::chrono::steady_clock::now();
+  // The stop callback may complete the batch inside its own constructor.
+  ref_ptr<batch> keep{this};
+  if (auto more = find_extras(); more && more->token.stop_possible()) {
+    if (more->token.stop_requested()) {
+      refuse(ec::cancelled, "the stop token had been stopped already");
+      return;
+    }
+    more->on_stop.emplace(more->token, extras::cancel_batch{this});
+  }
+  if (size_ == 0)
+    deliver();
+  else
+    home_->submit(std::move(keep));
+}
+
+void batch::refuse(ec why, const std::string& text) noexcept {
+  if (size_ > 0 && unclaimed_.exchange(size_, std::memory_order_seq_cst) != 0)
+    return;
+  if (!has_failed_.exchange(true, std::memory_order_acq_rel))
+    failure_ = make_failure(why, text, false, std::string{label()});
+  cancelled_count_.fetch_add(size_, std::memory_order_relaxed);
+  if (size_ == 0 || barrier_.arrive(size_))
+    deliver();
+}
+
+// -- the worker's side --------------------------------------------------------
+
+bool batch::has_unclaimed() const noexcept {
+  if (unclaimed_.load(std::memory_order_seq_cst) < size_)
+    return true;
+  auto all = lanes_.load(std::memory_order_acquire);
+  if (all == nullptr)
+    return false;
+  if (moves_begun_.load(std::memory_order_seq_cst)
+      != moves_ended_.load(std::memory_order_seq_cst))
+    return true;
+  return std::any_of(all->lanes.get(), all->lanes.get() + all->count,
+                     [](const lane& l) { return !l.unstarted().empty(); });
+}
+
+std::uint32_t batch::unclaimed() const noexcept {
+  auto next = unclaimed_.load(std::memory_order_relaxed);
+  return next < size_ ? size_ - static_cast<std::uint32_t>(next) : 0;
+}
+
+std::stop_token batch::stop_token() {
+  auto token = ensure_extras().stop.get_token();
+  // A cancel that came before the extras were there has not seen them.
+  if (stopped_.load(std::memory_order_seq_cst))
+    ensure_extras().stop.request_stop();
+  return token;
+}
+
+void batch::fail(failure_ptr record) noexcept {
+  failed_count_.fetch_add(1, std::memory_order_relaxed);
+  if (!has_failed_.exchange(true, std::memory_order_acq_rel))
+    failure_ = std::move(record);
+  if (size_ > 1)
+    drop_unstarted();
+}
+
+void batch::fail(std::exception_ptr exception, worker_cell& cell) noexcept {
+  fail(make_failure(std::move(exception), std::string{label()}, cell.id(),
+                    cell.name()));
+}
+
+void batch::settle(std::uint32_t requests) noexcept {
+  if (barrier_.arrive(requests))
+    deliver();
+}
+
+// -- everybody's side ---------------------------------------------------------
+
+void batch::cancel(ec why) noexcept {
+  ref_ptr<batch> keep{this};
+  auto none = ec{};
+  drop_reason_.compare_exchange_strong(none, why, std::memory_order_seq_cst);
+  drop_unstarted();
+  if (home_)
+    home_->withdraw(*this);
+}
+
+void batch::drop_unstarted() noexcept {
+  stopped_.store(true, std::memory_order_seq_cst);
+  std::uint32_t dropped = 0;
+  auto next = unclaimed_.exchange(size_, std::memory_order_seq_cst);
+  if (next < size_)
+    dropped += size_ - static_cast<std::uint32_t>(next);
+  if (auto all = lanes_.load(std::memory_order_seq_cst))
+    for (std::uint32_t i = 0; i < all->count; ++i)
+      dropped += all->lanes[i].drop().size();
+  if (auto more = extras_.load(std::memory_order_seq_cst))
+    more->stop.request_stop();
+  count_dropped(dropped);
+}
+
+// The barrier cannot reach zero before these are counted, so whoever counts them
+// still has the time to say why.
+void batch::count_dropped(std::uint32_t requests) noexcept {
+  if (requests == 0)
+    return;
+  cancelled_count_.fetch_add(requests, std::memory_order_relaxed);
+  if (!has_failed_.exchange(true, std::memory_order_acq_rel)) {
+    auto why = drop_reason_.load(std::memory_order_seq_cst);
+    auto text = why == ec::owner_gone
+                  ? "the actor that asked for it has ended"
+                : why == ec::pool_stopped
+                  ? "the pool stopped before a worker took it"
+                  : "it was cancelled before it was complete";
+    failure_ = make_failure(why, text, false, std::string{label()});
+  }
+  settle(requests);
+}
+
+void batch::help() noexcept {
+  auto cell = worker_cell::current();
+  if (cell == nullptr || &cell->home() != home_.get() || done()
+      || cell->resource_in_use())
+    return;
+  worker_cell::nested_scope scope{*cell};
+  participate(*cell, true);
+  home_->withdraw(*this);
+}
+
+std::chrono::nanoseconds batch::spin() const noexcept {
+  return home_ ? home_->spin() : std::chrono::nanoseconds{0};
+}
+
+// -- properties ---------------------------------------------------------------
+
+std::string_view batch::label() const noexcept {
+  auto more = find_extras();
+  return more ? std::string_view{more->label} : std::string_view{};
+}
+
+completion batch::summary() const {
+  completion result;
+  result.id = id_;
+  result.label = label();
+  result.requests = size_;
+  result.failed = failed_count_.load(std::memory_order_relaxed);
+  result.cancelled = cancelled_count_.load(std::memory_order_relaxed);
+  result.succeeded = result.requests - result.failed - result.cancelled;
+  result.elapsed = elapsed_;
+  return result;
+}
+
+bool batch::plain() const noexcept {
+  auto more = find_extras();
+  return size_ == 1 && !started()
+         && (!more || (!more->notify && !more->token.stop_possible()));
+}
+
+batch::extras* batch::find_extras() const noexcept {
+  return extras_.load(std::memory_order_acquire);
+}
+
+batch::extras& batch::ensure_extras() {
+  auto found = find_extras();
+  if (found)
+    return *found;
+  auto made = std::make_unique<extras>();
+  if (extras_.compare_exchange_strong(found, made.get(),
+                                      std::memory_order_seq_cst))
+    return *made.release();
+  return *found;
+}
+
+batch::lane_array* batch::ensure_lanes() noexcept {
+  auto found = lanes_.load(std::memory_order_acquire);
+  if (found || size_ < min_size_for_lanes)
+    return found;
+  // A worker without a lane claims one request at a time, so any number is
+  // correct; this one fits all workers and some nested callers.
+  auto made = std::make_unique<lane_array>(
+    std::min(static_cast<std::uint32_t>(home_->max_workers()) + 4, size_ / 16));
+  if (lanes_.compare_exchange_strong(found, made.get(),
+                                     std::memory_order_seq_cst))
+    return made.release();
+  return found;
+}
+
+void batch::deliver() noexcept {
+  ref_ptr<batch> keep{this};
+  destroy_input();
+  elapsed_ = std::chrono::steady_clock::now() - submitted_at_;
+  if (home_)
+    home_->account(*this);
+  auto more = find_extras();
+  auto notify = more ? std::move(more->notify) : nullptr;
+  complete();
+  if (notify)
+    notify->on_operation_complete();
+}
+
+// -- share --------------------------------------------------------------------
+
+bool batch::share::claim(index_range& started) noexcept {
+  in_lane_ = false;
+  auto& next = batch_.unclaimed_;
+  auto size = batch_.size_;
+  if (next.load(std::memory_order_relaxed) >= size)
+    return steal(started);
+  if (chunk_ == 1 || own_lane() == nullptr) {
+    auto index = next.fetch_add(1, std::memory_order_seq_cst);
+    if (index >= size)
+      return steal(started);
+    auto begin = static_cast<std::uint32_t>(index);
+    started = {begin, begin + 1};
+    return true;
+  }
+  // Towards the end, leave something for the others.
+  auto workers = std::max<std::uint32_t>(1, batch_.home_->live_workers());
+  auto fair = batch_.unclaimed() / (2 * workers) + 1;
+  auto want = std::min(chunk_, fair);
+  batch_.moves_begun_.fetch_add(1, std::memory_order_seq_cst);
+  auto index = next.fetch_add(want, std::memory_order_seq_cst);
+  auto got = index < size;
+  if (got)
+    got = publish({static_cast<std::uint32_t>(index),
+                   static_cast<std::uint32_t>(
+                     std::min<std::uint64_t>(index + want, size))});
+  batch_.moves_ended_.fetch_add(1, std::memory_order_seq_cst);
+  return got || steal(started);
+}
+
+// Makes `range` visible in the own lane. Returns false if a cancel took it away
+// again.
+bool batch::share::publish(index_range range) noexcept {
+  lane_->publish(range);
+  in_lane_ = true;
+  // The cancel may have looked at this lane before the range was there.
+  if (batch_.stopped_.load(std::memory_order_seq_cst)) {
+    batch_.count_dropped(lane_->drop().size());
+  }
+  return true;
+}
+
+bool batch::share::steal(index_range& started) noexcept {
+  auto all = batch_.lanes_.load(std::memory_order_acquire);
+  if (all == nullptr)
+    return false;
+  for (;;) {
+    auto ended = batch_.moves_ended_.load(std::memory_order_seq_cst);
+    auto begun = batch_.moves_begun_.load(std::memory_order_seq_cst);
+    for (std::uint32_t i = 0; i < all->count; ++i) {
+      auto& victim = all->lanes[i];
+      if (&victim == lane_ || victim.unstarted().empty())
+        continue;
+      if (own_lane() == nullptr) {
+        started = victim.steal_one();
+        if (!started.empty())
+          return true;
+        continue;
+      }
+      batch_.moves_begun_.fetch_add(1, std::memory_order_seq_cst);
+      auto loot = victim.steal_half();
+      if (!loot.empty())
+        publish(loot);
+      batch_.moves_ended_.fetch_add(1, std::memory_order_seq_cst);
+      if (!loot.empty())
+        return true;
+    }
+    // What was on its way while we looked may be in a lane by now.
+    if (begun == ended
+        && batch_.moves_begun_.load(std::memory_order_seq_cst) == begun)
+      return false;
+    std::this_thread::yield();
+  }
+}
+
+lane* batch::share::own_lane() noexcept {
+  if (lane_ != nullptr)
+    return lane_;
+  auto all = batch_.ensure_lanes();
+  if (all == nullptr)
+    return nullptr;
+  for (std::uint32_t i = 0; i < all->count; ++i) {
+    auto& candidate = all->lanes[i];
+    if (candidate.try_own()) {
+      // A former owner may have left requests here when it yielded: they stay
+      // for whoever steals, and the lane is free once they are gone.
+      if (!candidate.unstarted().empty()) {
+        candidate.disown();
+        continue;
+      }
+      return lane_ = &candidate;
+    }
+  }
+  return nullptr;
+}
+
+bool batch::share::asked_to_yield() const noexcept {
+  return !nested_ && cell_.home().asks_to_yield();
+}
+
+void batch::share::tune(std::uint32_t ran) noexcept {
+  auto now = std::chrono::steady_clock::now();
+  auto spent = now - mark_;
+  mark_ = now;
+  auto each = std::max<std::int64_t>(1, spent.count() / std::max(1u, ran));
+  auto fit = static_cast<std::uint64_t>(
+    std::chrono::nanoseconds{chunk_time}.count() / each);
+  chunk_ = static_cast<std::uint32_t>(
+    std::clamp<std::uint64_t>(fit, 1, std::min(max_chunk, chunk_ * 4)));
+}
+
+} // namespace troupe

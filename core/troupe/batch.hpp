@@ -1,0 +1,252 @@
+// The requests of one `run`, `map` or `gather`: one shared object from which
+// workers claim requests, into which they write the outcomes, and whose join
+// barrier says when the last one is in. Runs on whatever thread calls it and
+// knows no actor.
+
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+#include "troupe/completion.hpp"
+#include "troupe/join_barrier.hpp"
+#include "troupe/lane.hpp"
+#include "troupe/op_state.hpp"
+
+namespace troupe {
+
+class dispatcher;
+class single_batch_base;
+class worker_cell;
+
+/// Why a worker stopped working on a batch.
+enum class leave_reason : std::uint8_t {
+  /// Nothing was left to claim, and nothing ever will be.
+  exhausted,
+  /// The worker was asked to look after another batch.
+  yielded,
+};
+
+/// The requests of one `run`, `map` or `gather`.
+///
+/// Invariants: (1) Each request is started once or dropped once, never both:
+///                 advancing a lane's `next`, or taking a single request from
+///                 `unclaimed_`, starts; exchanging `unclaimed_` or lowering a
+///                 lane's `end` drops, or moves to another lane.
+///             (2) `barrier_` falls by one for each request that returned or was
+///                 dropped; whoever brings it to zero delivers.
+///             (3) The user's function and arguments are destroyed before the
+///                 batch is complete.
+class batch : public op_state {
+public:
+  /// The largest number of requests in one batch.
+  static constexpr std::uint32_t max_size = 0xFFFF'FFF0;
+
+  ~batch() override;
+
+  // -- the submitter's side, before the start ---------------------------------
+
+  void set_label(std::string label) override;
+
+  void set_stop_token(std::stop_token token) override;
+
+  void set_notify(ref_ptr<completion_sink> sink) override;
+
+  // -- the worker's side ------------------------------------------------------
+
+  /// Claims requests and runs them until nothing is left to claim or the worker
+  /// is asked to yield.
+  virtual leave_reason participate(worker_cell& cell, bool nested) noexcept = 0;
+
+  /// Returns whether a request may be waiting to be claimed.
+  bool has_unclaimed() const noexcept;
+
+  /// Returns a lower bound for the number of requests not claimed yet.
+  std::uint32_t unclaimed() const noexcept;
+
+  /// Returns whether a running request was asked to stop.
+  bool stop_requested() const noexcept {
+    return stopped_.load(std::memory_order_relaxed);
+  }
+
+  /// Returns a token that tells running requests to stop.
+  std::stop_token stop_token();
+
+  // -- everybody's side -------------------------------------------------------
+
+  batch* as_batch() noexcept final {
+    return this;
+  }
+
+  void cancel(ec why) noexcept final;
+
+  void help() noexcept override;
+
+  std::chrono::nanoseconds spin() const noexcept override;
+
+  /// Completes without running anything.
+  /// @pre nothing was claimed yet
+  void refuse(ec why, const std::string& text) noexcept;
+
+  // -- properties -------------------------------------------------------------
+
+  std::uint32_t size() const noexcept {
+    return size_;
+  }
+
+  std::string_view label() const noexcept;
+
+  /// Returns what came of the requests.
+  /// @pre `done()`
+  completion summary() const;
+
+  /// Returns whether nothing but the requests themselves hangs on this batch,
+  /// so that a gather may run them as part of its own.
+  bool plain() const noexcept;
+
+  /// Returns this batch as one that another batch may run as its own, or null.
+  virtual single_batch_base* as_single() noexcept {
+    return nullptr;
+  }
+
+  /// Says to which pool the batch goes. Before the start.
+  void set_home(ref_ptr<dispatcher> home) noexcept;
+
+  dispatcher* home() const noexcept {
+    return home_.get();
+  }
+
+protected:
+  explicit batch(std::uint32_t size);
+
+  void do_start() override;
+
+  // -- for the loop in batch_loop.hpp -----------------------------------------
+
+  /// What one worker holds of the batch while it works on it.
+  class share;
+
+  /// Takes `record` as the outcome of a request, and drops the rest.
+  void fail(failure_ptr record) noexcept;
+
+  /// Takes `exception` as the outcome of a request, and drops the rest.
+  void fail(std::exception_ptr exception, worker_cell& cell) noexcept;
+
+  /// Counts requests that returned.
+  void settle(std::uint32_t requests) noexcept;
+
+  /// Destroys the user's function and arguments.
+  virtual void destroy_input() noexcept = 0;
+
+private:
+  friend class dispatcher;
+
+  struct extras;
+
+  struct lane_array {
+    explicit lane_array(std::uint32_t n) : count{n}, lanes{new lane[n]} {
+    }
+
+    std::uint32_t count;
+    std::unique_ptr<lane[]> lanes;
+  };
+
+  extras& ensure_extras();
+  extras* find_extras() const noexcept;
+  lane_array* ensure_lanes() noexcept;
+  void drop_unstarted() noexcept;
+  void count_dropped(std::uint32_t requests) noexcept;
+  void deliver() noexcept;
+
+  // Where the batch was submitted to, and its links there, which are guarded by
+  // the dispatcher's mutex.
+  ref_ptr<dispatcher> home_;
+  enum class place : std::uint8_t { nowhere, waiting, running };
+  batch* prev_ = nullptr;
+  batch* next_ = nullptr;
+  std::uint32_t participants_ = 0;
+  place place_ = place::nowhere;
+  bool counted_as_queued_ = false;
+
+  enum class phase : std::uint8_t { made, admitted, over };
+  std::atomic<phase> phase_{phase::made};
+
+  // Why requests are dropped; the first reason stays.
+  std::atomic<ec> drop_reason_{ec{}};
+  std::atomic<bool> stopped_{false};
+  std::atomic<bool> has_failed_{false};
+  const std::uint32_t size_;
+  std::chrono::steady_clock::time_point submitted_at_;
+  std::chrono::nanoseconds elapsed_{0};
+  std::uint64_t id_ = 0;
+  std::atomic<extras*> extras_{nullptr};
+
+  std::atomic<std::uint64_t> unclaimed_{0};
+  std::atomic<lane_array*> lanes_{nullptr};
+  // Ranges on their way into a lane, invisible to whoever looks: a worker must
+  // not conclude from empty lanes that nothing is left.
+  std::atomic<std::uint32_t> moves_begun_{0};
+  std::atomic<std::uint32_t> moves_ended_{0};
+
+  std::atomic<std::uint32_t> failed_count_{0};
+  std::atomic<std::uint32_t> cancelled_count_{0};
+  join_barrier barrier_;
+};
+
+/// The claims of one worker on one batch.
+class batch::share {
+public:
+  share(batch& owner, worker_cell& cell, bool nested) noexcept
+    : batch_{owner}, cell_{cell}, nested_{nested || owner.size() == 1} {
+    // A single request is not worth a look at the clock.
+    if (owner.size() > 1)
+      mark_ = std::chrono::steady_clock::now();
+  }
+
+  share(const share&) = delete;
+  share& operator=(const share&) = delete;
+
+  ~share() {
+    if (lane_)
+      lane_->disown();
+  }
+
+  /// Claims the next requests: either one, which is thereby started and
+  /// returned, or several, which are then in `lane()`. Returns false if nothing
+  /// is left to claim.
+  bool claim(index_range& started) noexcept;
+
+  /// The lane with the claimed requests; null if `claim` started a single one.
+  lane* claimed_lane() const noexcept {
+    return in_lane_ ? lane_ : nullptr;
+  }
+
+  /// Returns whether the worker should leave for another batch.
+  bool asked_to_yield() const noexcept;
+
+  /// Adapts how many requests are claimed next time to how long `ran` requests
+  /// took: many when they are tiny, one when they block.
+  void tune(std::uint32_t ran) noexcept;
+
+private:
+  bool publish(index_range range) noexcept;
+  bool steal(index_range& started) noexcept;
+  lane* own_lane() noexcept;
+
+  batch& batch_;
+  worker_cell& cell_;
+  bool nested_;
+  bool in_lane_ = false;
+  std::uint32_t chunk_ = 1;
+  lane* lane_ = nullptr;
+  std::chrono::steady_clock::time_point mark_;
+};
+
+} // namespace troupe

@@ -1,0 +1,64 @@
+// The loop in which a worker claims and runs the requests of a batch. A
+// template, so that the call of a tiny request is inlined into it.
+
+#pragma once
+
+#include "troupe/context.hpp"
+
+namespace troupe {
+
+/// Implements `participate` for a batch whose requests `Derived::run_one` runs.
+template <class Derived>
+class batch_loop : public batch {
+public:
+  leave_reason participate(worker_cell& cell, bool nested) noexcept final {
+    auto& self = static_cast<Derived&>(*this);
+    share mine{*this, cell, nested};
+    context ctx{*this, cell};
+    for (;;) {
+      if (mine.asked_to_yield())
+        return leave_reason::yielded;
+      index_range single;
+      if (!mine.claim(single))
+        return leave_reason::exhausted;
+      auto claimed = mine.claimed_lane();
+      if (claimed == nullptr) {
+        self.run_one(single.begin, ctx);
+        settle(1);
+        if (size() == 1)
+          return leave_reason::exhausted;
+        mine.tune(1);
+        continue;
+      }
+      std::uint32_t ran = 0;
+      auto yield = false;
+      while (auto index = claimed->start()) {
+        self.run_one(*index, ctx);
+        ++ran;
+        if ((yield = mine.asked_to_yield()))
+          break;
+      }
+      if (ran > 0)
+        settle(ran);
+      if (yield)
+        return leave_reason::yielded;
+      mine.tune(ran);
+    }
+  }
+
+protected:
+  using batch::batch;
+
+  /// Runs `call`, which may throw anything: that becomes the outcome.
+  template <class Call>
+  void guard(context& ctx, Call call) noexcept {
+    try {
+      call();
+    } catch (...) {
+      fail(std::current_exception(), ctx.cell());
+    }
+    ctx.cell().end_request();
+  }
+};
+
+} // namespace troupe

@@ -1,0 +1,333 @@
+// The part of caf_compat.hpp that needs more of CAF than its public headers:
+// the parser of config files, which CAF wraps so that files cut short go
+// unnoticed and positions get lost. Knows which CAF it is compiled against, as
+// the header.
+
+#include "troupe/caf_compat.hpp"
+
+#include "troupe/options.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <sstream>
+
+#if TROUPE_CAF_1
+#  include <caf/detail/parser/read_config.hpp>
+#else
+#  include <caf/detail/parser/read_ini.hpp>
+#endif
+
+#if !TROUPE_CAF_1 && defined(__clang__)
+
+// A CAF that GCC built has the function pointers of these objects in its data
+// and fills in the rest when it first needs it. A program that Clang built puts
+// an object of its own in front, which then never gets the pointers, unless it
+// is the program that fills the object first, whole: here, before `main`.
+namespace {
+
+[[maybe_unused]] const void* const option_types[] = {
+    caf::detail::option_meta_state_instance<bool>(),
+    caf::detail::option_meta_state_instance<std::size_t>(),
+    caf::detail::option_meta_state_instance<std::string>(),
+    caf::detail::option_meta_state_instance<caf::timespan>(),
+    caf::detail::option_meta_state_instance<caf::atom_value>(),
+    caf::detail::option_meta_state_instance<std::vector<std::size_t>>(),
+    caf::detail::option_meta_state_instance<std::vector<std::string>>(),
+    caf::detail::option_meta_state_instance<std::vector<caf::atom_value>>(),
+};
+
+} // namespace
+
+#endif
+
+namespace troupe::compat {
+
+// -- options ------------------------------------------------------------------
+
+#if TROUPE_CAF_1
+
+caf::config_value config_word(const std::string& word) {
+  return caf::config_value{word};
+}
+
+std::vector<std::string> default_config_files(caf::actor_system_config& cfg) {
+  auto paths = cfg.config_file_paths();
+  if (paths.empty())
+    return {"caf-application.conf"};
+  return {paths.begin(), paths.end()};
+}
+
+std::optional<std::string> environment_of(const caf::config_option& option) {
+  const auto* name = option.env_var_name_cstr();
+  const auto* value = *name == '\0' ? nullptr : std::getenv(name);
+  if (value == nullptr)
+    return {};
+  return value;
+}
+
+bool assign(const caf::config_option& option, caf::config_value& value) {
+  return option.sync(value) == caf::none;
+}
+
+bool assign(const caf::config_option& option, const std::string& text,
+            caf::config_value& result) {
+  result = caf::config_value{text};
+  return assign(option, result);
+}
+
+void print_config(caf::actor_system_config& cfg) {
+  cfg.print_content();
+}
+
+#else
+
+caf::config_value config_word(const std::string& word) {
+  return caf::config_value{caf::atom_from_string(word)};
+}
+
+std::vector<std::string> default_config_files(caf::actor_system_config& cfg) {
+  return {cfg.config_file_path};
+}
+
+std::optional<std::string> environment_of(const caf::config_option&) {
+  return {};
+}
+
+bool assign(const caf::config_option& option, caf::config_value& value) {
+  if (option.check(value) != caf::none)
+    return false;
+  option.store(value);
+  return true;
+}
+
+bool assign(const caf::config_option& option, const std::string& text,
+            caf::config_value& result) {
+  // CAF would strip blanks and quotes off a string, which may be a file's name.
+  if (option.type_name() == "string") {
+    result = caf::config_value{text};
+    return assign(option, result);
+  }
+  if (text.empty())
+    return false;
+  auto value = option.parse(text);
+  if (!value)
+    return false;
+  result = std::move(*value);
+  return assign(option, result);
+}
+
+void print_config(caf::actor_system_config& cfg) {
+  std::istringstream no_file;
+  cfg.parse({"--dump-config"}, no_file);
+}
+
+#endif
+
+std::string text_of(const caf::config_value& value) {
+  if (auto* text = caf::get_if<std::string>(&value))
+    return *text;
+#if !TROUPE_CAF_1
+  if (auto* word = caf::get_if<caf::atom_value>(&value))
+    return to_string(*word);
+#endif
+  return to_string(value);
+}
+
+// -- config files -------------------------------------------------------------
+
+namespace {
+
+using parser_state = caf::parser_state<std::string::const_iterator>;
+
+/// Collects what the parser finds.
+class config_builder {
+public:
+  config_builder(const parser_state& state, const std::string& text,
+                 config_content& result)
+      : state_{state}, text_{text}, result_{result} {
+    frames_.emplace_back();
+  }
+
+  void key(std::string name) { frames_.back().key = std::move(name); }
+
+  void begin_map() { frames_.emplace_back(); }
+
+  void begin_list() {
+    frames_.emplace_back().is_list = true;
+    ++lists_;
+  }
+
+  void end_map() {
+    auto map = std::move(frames_.back());
+    frames_.pop_back();
+    // The values of a map outside of lists have been emitted one by one.
+    if (lists_ > 0)
+      add(caf::config_value{std::move(map.values)});
+    else if (map.is_empty)
+      emit(caf::config_value{std::move(map.values)}, "{}");
+    frames_.back().is_empty = false;
+  }
+
+  void end_list() {
+    auto list = std::move(frames_.back());
+    frames_.pop_back();
+    --lists_;
+    add(caf::config_value{std::move(list.elements)});
+  }
+
+  void add(caf::config_value value) {
+    auto& top = frames_.back();
+    top.is_empty = false;
+    if (top.is_list) {
+      top.elements.emplace_back(std::move(value));
+    } else if (lists_ > 0) {
+      top.values.insert_or_assign(top.key, std::move(value));
+    } else {
+      auto text = spelling(value);
+      emit(std::move(value), std::move(text));
+    }
+  }
+
+  /// Returns the line that the parser is in; behind the last one, the last one.
+  [[nodiscard]] std::size_t line() const {
+    auto last = state_.i;
+    if (last == text_.end())
+      while (last != text_.begin() && *(last - 1) == '\n')
+        --last;
+    auto lines = std::count(text_.begin(), last, '\n');
+    return 1 + static_cast<std::size_t>(lines);
+  }
+
+private:
+  struct frame {
+    bool is_list = false;
+    bool is_empty = true;
+    std::string key;
+    caf::config_value::dictionary values;
+    caf::config_value::list elements;
+  };
+
+  /// Returns a number, a truth value or a duration as it stands in the file:
+  /// CAF has read it to its last letter and knows only what it amounts to,
+  /// which is wrong for a duration that is too long.
+  std::string spelling(const caf::config_value& value) const {
+    auto result = text_of(value);
+    if (caf::holds_alternative<std::string>(value)
+        || caf::holds_alternative<caf::config_value::list>(value)
+        || caf::holds_alternative<caf::uri>(value))
+      return result;
+#if !TROUPE_CAF_1
+    if (caf::holds_alternative<caf::atom_value>(value))
+      return result;
+#endif
+    auto belongs = [](char ch) {
+      return std::isalnum(static_cast<unsigned char>(ch)) != 0 || ch == '.'
+             || ch == '+' || ch == '-';
+    };
+    auto first = state_.i;
+    while (first != text_.begin() && belongs(*(first - 1)))
+      --first;
+    return {first, state_.i};
+  }
+
+  void emit(caf::config_value value, std::string text) {
+    std::string path;
+    for (const auto& part : frames_) {
+      if (!path.empty())
+        path += '.';
+      path += part.key;
+    }
+#if !TROUPE_CAF_1
+    // How CAF's parser calls the place outside of all groups.
+    static const std::string outside = "global.";
+    if (path.compare(0, outside.size(), outside) == 0)
+      path.erase(0, outside.size());
+    else if (path == "global")
+      return;
+#endif
+    result_.entries.push_back(
+        {std::move(path), std::move(value), std::move(text), line()});
+  }
+
+  const parser_state& state_;
+  const std::string& text_;
+  config_content& result_;
+  std::vector<frame> frames_;
+  std::size_t lists_ = 0;
+};
+
+/// What CAF's parser wants to talk to; it makes one for each group and list.
+/// The parser descends recursively, so all of them can share one builder.
+class config_consumer {
+public:
+  explicit config_consumer(config_builder& builder) : builder_{&builder} {}
+
+  config_consumer begin_map() {
+    builder_->begin_map();
+    return *this;
+  }
+
+  config_consumer begin_list() {
+    builder_->begin_list();
+    return *this;
+  }
+
+  void end_map() { builder_->end_map(); }
+
+  void end_list() { builder_->end_list(); }
+
+  void key(std::string name) { builder_->key(std::move(name)); }
+
+  template <class T>
+  caf::pec value(T&& x) {
+    builder_->add(caf::config_value{std::forward<T>(x)});
+    return caf::pec::success;
+  }
+
+private:
+  config_builder* builder_;
+};
+
+std::string reason_of(caf::pec code) {
+  switch (code) {
+  case caf::pec::unexpected_eof:
+    return "the file ends too early";
+  case caf::pec::unexpected_newline:
+    return "the line ends too early";
+  case caf::pec::fractional_timespan:
+    return "a duration with a decimal point needs double quotes";
+  case caf::pec::integer_overflow:
+  case caf::pec::integer_underflow:
+  case caf::pec::exponent_overflow:
+  case caf::pec::exponent_underflow:
+    return "number out of range";
+  default:
+    return {};
+  }
+}
+
+} // namespace
+
+config_content parse_config(const std::string& text) {
+  config_content result;
+  parser_state state{text.begin(), text.end()};
+  config_builder builder{state, text, result};
+#if TROUPE_CAF_1
+  caf::detail::parser::read_config(state, config_consumer{builder});
+#else
+  caf::detail::parser::read_ini(state, config_consumer{builder});
+#endif
+  if (state.code == caf::pec::success && state.at_end())
+    return result;
+  result.entries.clear();
+  result.error_line = builder.line();
+  result.error = reason_of(state.code);
+  if (result.error.empty()) {
+    auto end = std::find(state.i, text.end(), '\n');
+    result.error = "unexpected " + in_quotes(std::string{state.i, end});
+  }
+  return result;
+}
+
+} // namespace troupe::compat

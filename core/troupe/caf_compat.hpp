@@ -1,0 +1,190 @@
+// The only file that knows which CAF it is compiled against: 0.17.5 or later of
+// the 0.17 series, or 1.x. Each function here stands for one spelling that
+// changed in between; everything else in troupe keeps to what both accept.
+
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <caf/all.hpp>
+#include <caf/config.hpp>
+
+#if CAF_MAJOR_VERSION >= 1
+#  define TROUPE_CAF_1 1
+#  include <caf/init_global_meta_objects.hpp>
+#elif CAF_MAJOR_VERSION == 0 && CAF_MINOR_VERSION == 17 \
+    && CAF_PATCH_VERSION >= 5
+#  define TROUPE_CAF_1 0
+#else
+#  error "troupe needs CAF 0.17.5 or later of 0.17, or CAF 1.x"
+#endif
+
+namespace troupe::compat {
+
+using duration = caf::timespan;
+
+inline constexpr duration forever = duration::max();
+
+// -- messages -----------------------------------------------------------------
+
+#if TROUPE_CAF_1
+
+template <class... Ts>
+void tell(const caf::actor& to, Ts&&... xs) {
+  caf::anon_mail(std::forward<Ts>(xs)...).send(to);
+}
+
+template <class... Ts>
+void tell_after(duration delay, const caf::actor& to, Ts&&... xs) {
+  caf::anon_mail(std::forward<Ts>(xs)...).delay(delay).send(to);
+}
+
+template <class Self, class... Ts>
+auto ask(Self&& self, const caf::actor& to, duration timeout, Ts&&... xs) {
+  return self->mail(std::forward<Ts>(xs)...).request(to, timeout);
+}
+
+#else
+
+template <class... Ts>
+void tell(const caf::actor& to, Ts&&... xs) {
+  caf::anon_send(to, std::forward<Ts>(xs)...);
+}
+
+template <class... Ts>
+void tell_after(duration delay, const caf::actor& to, Ts&&... xs) {
+  caf::delayed_anon_send(to, delay, std::forward<Ts>(xs)...);
+}
+
+template <class Self, class... Ts>
+auto ask(Self&& self, const caf::actor& to, duration timeout, Ts&&... xs) {
+  using caf_duration = caf::duration;
+  auto within =
+      timeout == forever ? caf_duration{caf::infinite} : caf_duration{timeout};
+  return self->request(to, within, std::forward<Ts>(xs)...);
+}
+
+#endif
+
+// -- responses without a request ----------------------------------------------
+
+/// Registers `handle` for one response that any thread may send by `respond`.
+/// The user's behavior never sees it. Keeps the actor from ending for lack of
+/// things to wait for. Must be called on the thread of `self`.
+template <class Handler>
+caf::message_id expect_response(caf::scheduled_actor* self, Handler handle) {
+  auto request = self->new_request_id(caf::message_priority::normal);
+  auto id = request.response_id();
+  self->add_multiplexed_response_handler(id, caf::behavior{std::move(handle)});
+  return id;
+}
+
+/// Calls `wake()` after `delay`, on the thread of `self`, or as soon as
+/// somebody responds with a `caf::ok_atom`. CAF's clock keeps no reference to
+/// an actor that has ended, as delayed messages would.
+template <class Wake>
+caf::message_id expect_timeout(caf::scheduled_actor* self, duration delay,
+                               Wake wake) {
+  auto request = self->new_request_id(caf::message_priority::normal);
+  auto id = request.response_id();
+  // The clock's response is an error.
+  self->add_multiplexed_response_handler(
+      id, caf::behavior{[wake](caf::error&) mutable { wake(); },
+                        [wake](caf::ok_atom) mutable { wake(); }});
+#if TROUPE_CAF_1
+  self->request_response_timeout(delay, request);
+#else
+  self->request_response_timeout(caf::duration{delay}, request);
+#endif
+  return id;
+}
+
+/// Sends `content` as the response that `to` expects under `id`.
+template <class... Ts>
+void respond(const caf::strong_actor_ptr& to, caf::message_id id, Ts&&... xs) {
+  to->enqueue(caf::make_mailbox_element(caf::strong_actor_ptr{}, id, {},
+                                        std::forward<Ts>(xs)...),
+              nullptr);
+}
+
+// -- types --------------------------------------------------------------------
+
+template <class Block>
+void init_types([[maybe_unused]] caf::actor_system_config& cfg) {
+#if TROUPE_CAF_1
+  caf::init_global_meta_objects<Block>();
+  caf::core::init_global_meta_objects();
+#else
+  cfg.add_message_types<Block>();
+#endif
+}
+
+// -- configuration ------------------------------------------------------------
+
+// Implemented in caf_compat.cpp, which keeps CAF's parsers out of this header.
+
+/// Opens the names of CAF's own options.
+inline constexpr const char* config_prefix = TROUPE_CAF_1 ? "caf." : "";
+
+/// Ends the name of an option that no environment variable may set. Only CAF
+/// 1.x reads the environment.
+inline constexpr const char* no_environment = TROUPE_CAF_1 ? ",," : "";
+
+/// Returns `word` in the type that CAF's own options have for a choice of
+/// words, such as the scheduler's policy.
+caf::config_value config_word(const std::string& word);
+
+/// Returns where a config file is looked for if none is named; the first that
+/// exists counts.
+std::vector<std::string> default_config_files(caf::actor_system_config& cfg);
+
+/// Returns the value that the environment has for `option`, if any.
+std::optional<std::string> environment_of(const caf::config_option& option);
+
+/// Checks that `value` has the type of `option`, converts it where CAF does,
+/// and stores it in the variable behind the option. Returns false for a wrong
+/// type.
+bool assign(const caf::config_option& option, caf::config_value& value);
+
+/// As above, for a value that comes as text.
+bool assign(const caf::config_option& option, const std::string& text,
+            caf::config_value& result);
+
+/// Returns the text of a value as a user would type it on the command line.
+std::string text_of(const caf::config_value& value);
+
+/// Prints all settings to standard output, as `--dump-config` does.
+void print_config(caf::actor_system_config& cfg);
+
+/// One `key = value` of a config file.
+struct config_entry {
+  /// The full key: names of groups and the key itself, joined by dots.
+  std::string key;
+  caf::config_value value;
+  /// The value as the file spells it, or nearly so for strings and lists.
+  std::string text;
+  /// Counts from 1.
+  std::size_t line;
+};
+
+/// What is in a config file, in the order of the file.
+struct config_content {
+  std::vector<config_entry> entries;
+  /// Where the syntax is broken, from 1; 0: nowhere.
+  std::size_t error_line = 0;
+  /// What is wrong there, in a few words.
+  std::string error;
+};
+
+/// Parses the text of a config file, in the syntax of this CAF. In contrast to
+/// CAF's own function, a file that ends too early is an error, and groups that
+/// are opened twice are merged.
+config_content parse_config(const std::string& text);
+
+} // namespace troupe::compat

@@ -1,0 +1,83 @@
+// What the pool tells about itself, as plain values: the completion of a batch,
+// the receipt of a shutdown, and a snapshot of the statistics.
+
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace troupe {
+
+/// The event message: sent when a batch is complete, once per batch, to the
+/// subscribers of its pool.
+struct completion {
+  /// Numbers the batches of one process, from 1.
+  std::uint64_t id = 0;
+
+  /// The label of the operation, or an empty string.
+  std::string label;
+
+  /// How many requests the batch had. Each is counted in exactly one of the
+  /// four numbers that follow.
+  std::uint64_t requests = 0;
+  std::uint64_t succeeded = 0;
+  std::uint64_t failed = 0;
+  std::uint64_t cancelled = 0;
+  std::uint64_t expired = 0;
+
+  /// From the submit to the last outcome.
+  std::chrono::nanoseconds elapsed{0};
+};
+
+/// A request that was still running when a shutdown gave up waiting for it.
+struct running_request {
+  std::string label;
+
+  /// The number of the worker that runs it.
+  int worker = 0;
+
+  /// When the worker took up the batch that the request is part of.
+  std::chrono::steady_clock::time_point since;
+};
+
+/// What came of the requests that a pool had when its shutdown began. Each is
+/// in exactly one bucket.
+struct receipt {
+  /// Requests that ran to their end.
+  std::uint64_t drained = 0;
+
+  /// Requests that never ran; their callers got `ec::pool_stopped`.
+  std::uint64_t cancelled = 0;
+
+  std::vector<running_request> still_running;
+};
+
+/// A snapshot of a pool.
+struct pool_stats {
+  std::size_t workers = 0;
+  std::size_t busy = 0;
+  std::size_t idle = 0;
+
+  /// Submissions admitted and not yet started.
+  std::size_t queued = 0;
+
+  /// Submissions that wait for admission, because `max-queued` is reached.
+  std::size_t waiting = 0;
+
+  /// Submissions refused, because `max-queued` is reached or the pool stopped.
+  std::uint64_t refused = 0;
+
+  /// Batches that are complete, and what came of their requests.
+  std::uint64_t batches = 0;
+  std::uint64_t succeeded = 0;
+  std::uint64_t failed = 0;
+  std::uint64_t cancelled = 0;
+
+  /// Time that workers have spent on batches, summed over all workers.
+  std::chrono::nanoseconds busy_time{0};
+};
+
+} // namespace troupe

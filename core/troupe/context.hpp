@@ -1,0 +1,104 @@
+// What a running request can know and use: its label, its worker, the token
+// that tells it to stop, and the worker's resource.
+
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "troupe/batch.hpp"
+#include "troupe/worker_cell.hpp"
+
+namespace troupe {
+
+/// Is passed to functions that take a `context&` first. Valid during the call,
+/// on the worker's thread only.
+class context {
+public:
+  context(batch& owner, worker_cell& cell) noexcept
+    : batch_{owner}, cell_{cell} {
+  }
+
+  context(const context&) = delete;
+  context& operator=(const context&) = delete;
+
+  /// Returns the token that is stopped when nobody wants the outcome any more:
+  /// the operation was cancelled, or a sibling failed.
+  std::stop_token stop_token() const {
+    return batch_.stop_token();
+  }
+
+  /// Calls `hook()` when the request is asked to stop, at once and on the
+  /// thread that asks; right here if that has happened already.
+  ///
+  /// The hook must unblock the call it belongs to: `shutdown(fd)` for a socket,
+  /// never `close`, which does not wake `recv` and may hit a reused number. It
+  /// must not throw.
+  ///
+  /// Returns a registration; its destructor waits for a running hook.
+  template <class Hook>
+  [[nodiscard]] auto on_cancel(Hook&& hook) const {
+    return std::stop_callback<std::decay_t<Hook>>{stop_token(),
+                                                  std::forward<Hook>(hook)};
+  }
+
+  /// Returns the number of the worker, from 1.
+  int worker() const noexcept {
+    return cell_.id();
+  }
+
+  /// Returns the label of the operation, or an empty text.
+  std::string_view label() const noexcept {
+    return batch_.label();
+  }
+
+  /// Returns the worker's resource, opened on the worker's own thread before
+  /// its first use there.
+  ///
+  /// Errors: throws what `open` throws, and `failure` with
+  ///         `ec::resource_unavailable` if the pool has none of type `T`.
+  template <class T>
+  T& resource() const {
+    return *static_cast<T*>(cell_.resource(typeid(T)));
+  }
+
+  /// Returns what the dispatcher knows of the worker.
+  worker_cell& cell() const noexcept {
+    return cell_;
+  }
+
+private:
+  batch& batch_;
+  worker_cell& cell_;
+};
+
+// -- how requests are called --------------------------------------------------
+
+/// Whether `Fn` takes these arguments as they are. A function that can be
+/// called with and without a context is called without.
+template <class Fn, class... Ts>
+inline constexpr bool is_plain_call = std::is_invocable_v<Fn, Ts...>;
+
+template <class Fn, class... Ts>
+concept request_function
+  = std::is_invocable_v<Fn, Ts...> || std::is_invocable_v<Fn, context&, Ts...>;
+
+template <class Fn, class... Ts>
+  requires request_function<Fn, Ts...>
+decltype(auto) call_request(context& ctx, Fn&& fn, Ts&&... xs) {
+  if constexpr (is_plain_call<Fn, Ts...>)
+    return std::invoke(std::forward<Fn>(fn), std::forward<Ts>(xs)...);
+  else
+    return std::invoke(std::forward<Fn>(fn), ctx, std::forward<Ts>(xs)...);
+}
+
+/// What a request yields: the decayed result of the call.
+template <class Fn, class... Ts>
+using request_result_t = std::decay_t<decltype(call_request(
+  std::declval<context&>(), std::declval<Fn>(), std::declval<Ts>()...))>;
+
+} // namespace troupe

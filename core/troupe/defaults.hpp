@@ -1,0 +1,55 @@
+// Each number that a pool falls back to, and the bounds of what it accepts,
+// with unit and origin. Anybody may read them; options.hpp applies them.
+
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <thread>
+
+namespace troupe::defaults {
+
+/// Returns the most workers of a pool: min(32, cores + 4), as Python's
+/// `ThreadPoolExecutor` has it, which keeps a many-core machine from starting
+/// hundreds of threads unasked.
+inline std::size_t workers() noexcept {
+  // 0 stands for an unknown number of cores.
+  std::size_t cores = std::max(std::thread::hardware_concurrency(), 1u);
+  return std::min<std::size_t>(32, cores + 4);
+}
+
+/// Workers kept when idle.
+inline constexpr std::size_t min_workers = 0;
+
+/// How long a worker above the minimum stays idle before it ends. A guess.
+inline constexpr std::chrono::nanoseconds idle_timeout =
+    std::chrono::seconds{10};
+
+/// Submissions admitted and not yet started; a whole map counts as one. A
+/// guess, far above what a healthy program has waiting.
+inline constexpr std::size_t max_queued = 1'000'000;
+
+/// How long an idle worker looks for the next batch before it sleeps. Spinning
+/// is for those who ask for it: it spends a core to save a wake-up.
+inline constexpr std::chrono::nanoseconds spin{0};
+
+/// How long a shutdown waits for running requests. A guess.
+inline constexpr std::chrono::nanoseconds drain_timeout =
+    std::chrono::seconds{30};
+
+// -- bounds -------------------------------------------------------------------
+
+/// The most workers that may be asked for. Linux allows fewer threads than this
+/// in most setups; a larger number is a slip of the finger.
+inline constexpr std::size_t workers_limit = 65'536;
+
+/// The most submissions that may be asked for: more than memory can hold.
+inline constexpr std::size_t max_queued_limit = 1'000'000'000'000;
+
+/// The longest duration that may be asked for: a year. Added to any time of day
+/// it stays far from the end of the clock.
+inline constexpr std::chrono::nanoseconds duration_limit =
+    std::chrono::hours{8'760};
+
+} // namespace troupe::defaults

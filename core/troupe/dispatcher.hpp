@@ -1,0 +1,248 @@
+// The part of a coordinator that submitters and workers share: the queue of
+// batches, the idle workers, and the counts. Passive: it starts no thread and
+// sends no message itself, but tells its `staff` whom to wake. Workers pick
+// their next batch here on their own thread, so that no request waits for a
+// coordinator to be scheduled.
+
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "troupe/batch.hpp"
+#include "troupe/clock.hpp"
+#include "troupe/completion.hpp"
+#include "troupe/options.hpp"
+#include "troupe/worker_cell.hpp"
+
+namespace troupe {
+
+/// Carries out what the dispatcher decides. Called without locks held, from any
+/// thread.
+class staff {
+public:
+  virtual ~staff() = default;
+
+  /// Wakes a worker that sleeps.
+  virtual void wake(worker_cell& cell) noexcept = 0;
+
+  /// Calls for `dispatcher::take_growth`, since more workers could be of use.
+  virtual void grow() noexcept = 0;
+
+  /// Says that nothing is outstanding any more.
+  virtual void drained() noexcept = 0;
+
+  /// Passes a completion on to the subscribers.
+  virtual void completed(completion what) noexcept = 0;
+};
+
+/// Orders batches and hands them to workers. Thread-safe.
+///
+/// Invariants: (1) A worker is idle only if it found nothing to do, under the
+///                 same lock under which work is queued: nothing is ever queued
+///                 beside an idle worker that nobody woke.
+///             (2) `waiting_` holds batches that no worker works on, in order
+///                 of arrival; `running_` those that could use another one.
+class dispatcher : public ref_counted {
+public:
+  dispatcher(effective_options options, std::unique_ptr<staff> crew);
+
+  ~dispatcher() override;
+
+  // -- properties -------------------------------------------------------------
+
+  const std::string& name() const noexcept {
+    return options_.name;
+  }
+
+  /// Returns the options in effect.
+  effective_options options() const;
+
+  std::chrono::nanoseconds spin() const noexcept {
+    return options_.spin;
+  }
+
+  const resource_spec& resource() const noexcept {
+    return resource_;
+  }
+
+  clock& time() const noexcept {
+    return clock_;
+  }
+
+  std::size_t max_workers() const noexcept {
+    return max_workers_.load(std::memory_order_relaxed);
+  }
+
+  std::uint32_t live_workers() const noexcept {
+    return live_.load(std::memory_order_relaxed);
+  }
+
+  /// Returns how many batches are submitted and not complete.
+  std::uint64_t outstanding() const noexcept {
+    return outstanding_.load(std::memory_order_seq_cst);
+  }
+
+  staff& crew() const noexcept {
+    return *staff_;
+  }
+
+  pool_stats stats() const;
+
+  /// Returns whether a submission from outside would be taken right now.
+  bool accepts() const;
+
+  /// Adds the requests of batches that are being worked on: what returned, what
+  /// was dropped, and what still runs.
+  void add_unfinished(receipt& what) const;
+
+  // -- the submitter's side ---------------------------------------------------
+
+  /// Queues a batch or hands it to an idle worker. Refuses it if the pool has
+  /// stopped or has no room.
+  void submit(ref_ptr<batch> work);
+
+  /// Takes a batch that has nothing left to claim out of the queue.
+  void withdraw(batch& work) noexcept;
+
+  // -- the worker's side ------------------------------------------------------
+
+  /// Is called by a worker that takes up `work`; wakes two more if there is
+  /// enough to do, so that many workers wake in few steps.
+  void take_up(worker_cell& cell, batch& work);
+
+  /// Ends the worker's part in `done`, if there is one, and returns what to do
+  /// next. If there is nothing, the worker is idle from now on.
+  worker_cell::hand_off next(worker_cell& cell, ref_ptr<batch> done,
+                             leave_reason why);
+
+  /// Returns whether a worker should come back for another batch. True for as
+  /// many workers as there are batches that wait.
+  bool asks_to_yield() noexcept {
+    return attention_.load(std::memory_order_relaxed) > 0 && take_attention();
+  }
+
+  /// The worker has ended, for whatever reason. What was handed to it and not
+  /// started goes to another.
+  void lost(worker_cell& cell);
+
+  // -- the batch's side -------------------------------------------------------
+
+  /// Counts a batch that is about to be complete, and tells the subscribers.
+  void account(batch& work) noexcept;
+
+  // -- the coordinator's side -------------------------------------------------
+
+  /// Adds a worker's cell. The worker calls `next` when it has started.
+  void add(std::unique_ptr<worker_cell> cell);
+
+  /// Returns a cell whose worker has retired, or null.
+  worker_cell* reuse();
+
+  /// Returns how many workers to start now, and counts them as live.
+  std::size_t take_growth();
+
+  /// Says that `n` workers that `take_growth` counted could not be started.
+  void cancel_growth(std::size_t n);
+
+  /// Changes the greatest number of workers. Surplus ones retire as soon as
+  /// they are between batches.
+  void resize(std::size_t workers);
+
+  /// Retires workers that have been idle since `latest` or earlier, down to the
+  /// minimum. Returns when to look again; `time_point::max()` if no worker is
+  /// above the minimum.
+  clock::time_point retire_idle(clock::time_point now);
+
+  /// Refuses submissions from now on, except those of running requests.
+  void close_admission();
+
+  /// Cancels all that is queued and asks what is running to stop. Destroys user
+  /// code, so it is not for the coordinator's thread.
+  void cancel_all(ec why);
+
+  /// Retires every worker as soon as it is between batches, refuses every
+  /// submission.
+  void close();
+
+  void subscribe(bool yes) noexcept {
+    subscribed_.store(yes, std::memory_order_relaxed);
+  }
+
+  /// Has `staff::drained` called when nothing is outstanding.
+  void watch_outstanding(bool yes) noexcept {
+    watched_.store(yes, std::memory_order_seq_cst);
+  }
+
+private:
+  // Batches, linked through their own members.
+  struct batch_list {
+    batch* first = nullptr;
+    batch* last = nullptr;
+
+    void push_back(batch& x) noexcept;
+    void push_front(batch& x) noexcept;
+    void remove(batch& x) noexcept;
+  };
+
+  using lock = std::unique_lock<std::mutex>;
+
+  // Batches to be dropped when the lock is free: theirs may be the last
+  // reference, and a result's destructor is user code.
+  using trash = std::vector<ref_ptr<batch>>;
+
+  bool take_attention() noexcept;
+  void list(batch& work, batch::place where, bool front = false) noexcept;
+  void unlist(batch& work) noexcept;
+  void end_part(batch& work) noexcept;
+  ref_ptr<batch> pick_waiting(trash& garbage);
+  ref_ptr<batch> pick_running(trash& garbage);
+  void push_idle(worker_cell& cell) noexcept;
+  void remove_idle(worker_cell& cell) noexcept;
+  bool give(worker_cell& cell, batch& work) noexcept;
+  bool give_retire(worker_cell& cell) noexcept;
+  void begin_part(worker_cell& cell, batch& work) noexcept;
+  bool full() const noexcept;
+  bool wants_growth() const noexcept;
+
+  const effective_options options_;
+  const resource_spec resource_;
+  clock& clock_;
+  const std::unique_ptr<staff> staff_;
+
+  mutable std::mutex mutex_;
+  batch_list waiting_;
+  batch_list running_;
+  worker_cell* idle_ = nullptr;
+  std::size_t idle_count_ = 0;
+  std::size_t queued_ = 0;
+  std::size_t starting_ = 0;
+  bool admission_closed_ = false;
+  bool closed_ = false;
+  bool growth_asked_ = false;
+  std::vector<std::unique_ptr<worker_cell>> cells_;
+  std::vector<worker_cell*> free_cells_;
+
+  std::atomic<std::size_t> max_workers_;
+  std::atomic<std::uint32_t> live_{0};
+
+  // Read by every worker between two requests, written once per submission that
+  // found no idle worker.
+  alignas(64) std::atomic<std::int32_t> attention_{0};
+
+  alignas(64) std::atomic<std::uint64_t> outstanding_{0};
+  std::atomic<bool> subscribed_{false};
+  std::atomic<bool> watched_{false};
+  std::atomic<std::uint64_t> batches_{0};
+  std::atomic<std::uint64_t> succeeded_{0};
+  std::atomic<std::uint64_t> failed_{0};
+  std::atomic<std::uint64_t> cancelled_{0};
+  std::atomic<std::uint64_t> refused_{0};
+};
+
+} // namespace troupe

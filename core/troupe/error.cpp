@@ -1,0 +1,223 @@
+#include "troupe/error.hpp"
+
+#include <cxxabi.h>
+
+#include <cstdlib>
+#include <typeinfo>
+
+#include "troupe/messages.hpp"
+
+namespace troupe {
+
+namespace {
+
+std::string readable(const std::type_info& type) {
+  int status = 0;
+  std::unique_ptr<char, decltype(&std::free)> name{
+    abi::__cxa_demangle(type.name(), nullptr, nullptr, &status), &std::free};
+  return status == 0 ? std::string{name.get()} : std::string{type.name()};
+}
+
+// The type of the exception that is being handled, also if it does not derive
+// from std::exception.
+std::string current_type() {
+  auto type = abi::__cxa_current_exception_type();
+  return type ? readable(*type) : std::string{"unknown exception"};
+}
+
+void append_nested(std::string& text, const std::exception& outer) {
+  try {
+    std::rethrow_if_nested(outer);
+  } catch (...) {
+    text += "; because of ";
+    text += describe(std::current_exception());
+  }
+}
+
+std::string with_place(std::string text, const std::string& label,
+                       std::string_view worker_name) {
+  if (label.empty() && worker_name.empty())
+    return text;
+  text += " (";
+  if (!label.empty()) {
+    text += "request '" + label + '\'';
+    if (!worker_name.empty())
+      text += " on ";
+  }
+  if (!worker_name.empty()) {
+    text += "worker ";
+    text += worker_name;
+  }
+  text += ')';
+  return text;
+}
+
+} // namespace
+
+std::string_view to_string(ec code) noexcept {
+  switch (code) {
+    case ec::request_failed:
+      return "request_failed";
+    case ec::cancelled:
+      return "cancelled";
+    case ec::deadline_exceeded:
+      return "deadline_exceeded";
+    case ec::queue_full:
+      return "queue_full";
+    case ec::pool_stopped:
+      return "pool_stopped";
+    case ec::worker_lost:
+      return "worker_lost";
+    case ec::would_deadlock:
+      return "would_deadlock";
+    case ec::invalid_option:
+      return "invalid_option";
+    case ec::already_consumed:
+      return "already_consumed";
+    case ec::owner_gone:
+      return "owner_gone";
+    case ec::resource_unavailable:
+      return "resource_unavailable";
+    case ec::node_lost:
+      return "node_lost";
+    case ec::unknown_procedure:
+      return "unknown_procedure";
+  }
+  return "unknown code";
+}
+
+// -- failure ------------------------------------------------------------------
+
+struct failure::details {
+  ec code;
+  bool started;
+  std::string label;
+  int worker;
+};
+
+failure::failure(ec code, const std::string& text, bool started,
+                 std::string label, int worker)
+  : std::runtime_error{text},
+    details_{std::make_shared<details>(
+      details{code, started, std::move(label), worker})} {
+}
+
+ec failure::code() const noexcept {
+  return details_->code;
+}
+
+bool failure::started() const noexcept {
+  return details_->started;
+}
+
+const std::string& failure::label() const noexcept {
+  return details_->label;
+}
+
+int failure::worker() const noexcept {
+  return details_->worker;
+}
+
+caf::error failure::to_error() const {
+  return troupe::to_error(make_failure(code(), what(), started(), label(),
+                                       worker()));
+}
+
+// -- records ------------------------------------------------------------------
+
+failure_ptr make_failure(ec code, std::string text, bool started,
+                         std::string label, int worker) {
+  auto full = with_place(std::move(text), label, {});
+  return std::make_shared<failure_record>(failure_record{
+    code, nullptr, std::move(full), started, std::move(label), worker});
+}
+
+failure_ptr make_failure(std::exception_ptr exception, std::string label,
+                         int worker, std::string_view worker_name) {
+  auto code = ec::request_failed;
+  auto text = with_place(describe(exception), label, worker_name);
+  try {
+    std::rethrow_exception(exception);
+  } catch (const failure& err) {
+    code = err.code();
+  } catch (...) {
+    // Every other type means that the request failed.
+  }
+  return std::make_shared<failure_record>(
+    failure_record{code, std::move(exception), std::move(text), true,
+                   std::move(label), worker});
+}
+
+void rethrow(const failure_record& record) {
+  if (record.exception)
+    std::rethrow_exception(record.exception);
+  throw failure{record.code, record.text, record.started, record.label,
+                record.worker};
+}
+
+std::string describe(const std::exception_ptr& exception) {
+  if (!exception)
+    return "no exception";
+  try {
+    std::rethrow_exception(exception);
+  } catch (const std::exception& err) {
+    // A nested exception is thrown as a type that mixes both; its name would
+    // only say so.
+    std::string text = current_type();
+    if (auto at = text.find("std::_Nested_exception<"); at == 0)
+      text = text.substr(23, text.size() - 24);
+    text += ": ";
+    text += err.what();
+    append_nested(text, err);
+    return text;
+  } catch (const std::string& err) {
+    return "std::string: " + err;
+  } catch (const char* err) {
+    return std::string{"const char*: "} + err;
+  } catch (int err) {
+    return "int: " + std::to_string(err);
+  } catch (...) {
+    return current_type();
+  }
+}
+
+// -- errors -------------------------------------------------------------------
+
+caf::error to_error(const failure_ptr& record) {
+  return caf::make_error(record->code, record->text, failure_box{record});
+}
+
+namespace {
+
+const failure_box* find_box(const caf::error& error) {
+  if (error == caf::none || !error.context().match_elements<std::string,
+                                                            failure_box>())
+    return nullptr;
+  return &error.context().get_as<failure_box>(1);
+}
+
+} // namespace
+
+std::exception_ptr exception_of(const caf::error& error) {
+  auto box = find_box(error);
+  return box ? box->record->exception : nullptr;
+}
+
+failure_ptr failure_of(const caf::error& error) {
+  if (auto box = find_box(error))
+    return box->record;
+  return make_failure(ec::request_failed, describe(error));
+}
+
+std::string describe(const caf::error& error) {
+  if (auto box = find_box(error))
+    return std::string{to_string(box->record->code)} + ": "
+           + box->record->text;
+  return caf::to_string(error);
+}
+
+void register_messages(caf::actor_system_config& cfg) {
+  compat::init_types<caf::id_block::troupe>(cfg);
+}
+
+} // namespace troupe

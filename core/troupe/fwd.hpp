@@ -1,0 +1,35 @@
+// The name of every public type, for headers that only pass them on.
+
+#pragma once
+
+#include <cstdint>
+
+namespace troupe {
+
+enum class ec : std::uint8_t;
+enum class on_full : std::uint8_t;
+
+class batch;
+class batch_ref;
+class clock;
+class context;
+class event;
+class failure;
+class pool;
+
+struct completion;
+struct pool_options;
+struct pool_stats;
+struct receipt;
+struct resource_spec;
+
+template <class T>
+class operation;
+template <class T>
+class outcome;
+template <class T>
+class stream;
+template <class T>
+class task;
+
+} // namespace troupe

@@ -1,0 +1,38 @@
+// The batch behind a `gather` of many single requests of one pool: its requests
+// are the batches of the single ones, claimed and counted like the elements of
+// a map, so that a million different functions cost one submission.
+
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "troupe/run_batch.hpp"
+
+namespace troupe {
+
+/// Runs batches of one request each as its own requests. Their results stay in
+/// them.
+class group_batch final : public batch_loop<group_batch> {
+public:
+  explicit group_batch(std::vector<ref_ptr<batch>> members)
+    : batch_loop<group_batch>{static_cast<std::uint32_t>(members.size())},
+      members_{std::move(members)} {
+  }
+
+  void run_one(std::uint32_t index, context& ctx) noexcept {
+    auto& member = *members_[index];
+    member.as_single()->run_in_place(ctx.cell());
+    if (const auto& why = member.failed())
+      fail(why);
+  }
+
+private:
+  void destroy_input() noexcept override {
+    members_.clear();
+  }
+
+  std::vector<ref_ptr<batch>> members_;
+};
+
+} // namespace troupe

@@ -1,0 +1,75 @@
+#include "troupe/op_state.hpp"
+
+namespace troupe {
+
+parker& this_thread_parker() noexcept {
+  static thread_local parker instance;
+  return instance;
+}
+
+void op_state::wait() {
+  help();
+  if (auto patience = spin(); patience.count() > 0) {
+    auto until = std::chrono::steady_clock::now() + patience;
+    while (!done() && std::chrono::steady_clock::now() < until)
+      pause();
+  }
+  unpark_thread wake{this_thread_parker()};
+  if (attach(wake))
+    this_thread_parker().park();
+}
+
+// -- plain_op -----------------------------------------------------------------
+
+void plain_op::set_label(std::string label) {
+  label_ = std::move(label);
+}
+
+void plain_op::set_stop_token(std::stop_token token) {
+  token_ = std::move(token);
+}
+
+void plain_op::set_notify(ref_ptr<completion_sink> sink) {
+  notify_ = std::move(sink);
+}
+
+void plain_op::cancel(ec why) noexcept {
+  if (skip_start()) {
+    // Released by `finish`.
+    ref();
+    drop(why);
+  } else {
+    stop(why);
+  }
+}
+
+void plain_op::drop(ec why) noexcept {
+  finish_with(make_failure(why, "it was cancelled before it had begun", false,
+                           label_));
+}
+
+void plain_op::do_start() {
+  // Released by `finish`.
+  ref();
+  ref_ptr<plain_op> keep{this};
+  begin();
+  // After `begin`, so that the cancel finds something to cancel. A token that
+  // was stopped before calls back right here.
+  if (token_.stop_possible() && !done())
+    on_stop_.emplace(token_, cancel_op{this});
+}
+
+void plain_op::finish() noexcept {
+  auto notify = std::move(notify_);
+  complete();
+  if (notify)
+    notify->on_operation_complete();
+  deref();
+}
+
+void plain_op::finish_with(failure_ptr failure) noexcept {
+  failure_ = std::move(failure);
+  finish();
+}
+
+} // namespace troupe

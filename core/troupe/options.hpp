@@ -1,0 +1,210 @@
+// What can be set about a pool, and how the places where it can be set add up:
+// an option in code, over `troupe.pools.NAME.KEY`, over `troupe.KEY`, over the
+// default. Plain values and text only; where the text comes from is the
+// business of config.hpp.
+
+#pragma once
+
+#include "troupe/clock.hpp"
+#include "troupe/defaults.hpp"
+#include "troupe/resource.hpp"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace troupe {
+
+/// Says what becomes of a submission when the queue is full.
+enum class on_full : std::uint8_t {
+  /// It is answered when there is room.
+  wait,
+  /// It fails with `ec::queue_full`.
+  reject,
+};
+
+/// Returns the word for `policy` as options spell it.
+std::string_view to_string(on_full policy) noexcept;
+
+// -- what users set in code ---------------------------------------------------
+
+/// The options of one pool, as set in code. What is left out comes from the
+/// configuration, or else from the defaults.
+struct pool_options {
+  /// Names the pool, its threads and its keys: `troupe.pools.NAME.KEY`.
+  std::string name = {};
+
+  /// The most workers the pool may have: from 1.
+  std::optional<std::size_t> workers = {};
+
+  /// Workers kept when idle: from 0 to `workers`.
+  std::optional<std::size_t> min_workers = {};
+
+  /// An idle worker above the minimum ends after this.
+  std::optional<std::chrono::nanoseconds> idle_timeout = {};
+
+  /// Submissions admitted and not yet started: from 1.
+  std::optional<std::size_t> max_queued = {};
+
+  /// What becomes of a submission when the queue is full.
+  std::optional<troupe::on_full> on_full = {};
+
+  /// How long an idle worker looks for the next batch before it sleeps.
+  std::optional<std::chrono::nanoseconds> spin = {};
+
+  /// How long shutdown waits for running requests.
+  std::optional<std::chrono::nanoseconds> drain_timeout = {};
+
+  /// What each worker keeps between requests. Made by `make_resource`.
+  std::optional<resource_spec> resource = {};
+
+  /// Where the pool reads the time; none: the steady clock.
+  std::shared_ptr<troupe::clock> clock = {};
+};
+
+// -- what holds for a pool ----------------------------------------------------
+
+/// Says where the value of an option was set.
+enum class option_origin : std::uint8_t {
+  /// Nowhere: it is the default.
+  built_in,
+  /// `troupe.KEY`
+  config,
+  /// `troupe.pools.NAME.KEY`
+  pool_config,
+  /// A member of `pool_options`.
+  code,
+};
+
+/// The options that a pool works with, and where each was set.
+struct effective_options {
+  std::string name = {};
+  std::size_t workers = defaults::workers();
+  std::size_t min_workers = defaults::min_workers;
+  std::chrono::nanoseconds idle_timeout = defaults::idle_timeout;
+  std::size_t max_queued = defaults::max_queued;
+  troupe::on_full on_full = troupe::on_full::wait;
+  std::chrono::nanoseconds spin = defaults::spin;
+  std::chrono::nanoseconds drain_timeout = defaults::drain_timeout;
+  std::optional<resource_spec> resource = {};
+  std::shared_ptr<troupe::clock> clock = {};
+
+  struct origins {
+    option_origin workers = option_origin::built_in;
+    option_origin min_workers = option_origin::built_in;
+    option_origin idle_timeout = option_origin::built_in;
+    option_origin max_queued = option_origin::built_in;
+    option_origin on_full = option_origin::built_in;
+    option_origin spin = option_origin::built_in;
+    option_origin drain_timeout = option_origin::built_in;
+  };
+  origins origin = {};
+};
+
+/// Maps full keys, such as "troupe.workers" or "troupe.pools.db.workers", to
+/// the text of their values.
+using option_table = std::map<std::string, std::string>;
+
+/// Works out what holds for the pool that `options` describes.
+///
+/// Errors: throws `failure` with `ec::invalid_option` if the table has an
+/// unknown
+///         key or a value that is not accepted (for whichever pool), if a
+///         member of `options` is out of range, or if two values contradict
+///         each other. The text names key, value and what is accepted.
+effective_options resolve(const pool_options& options,
+                          const option_table& table);
+
+/// Checks the whole table: what `resolve` finds, for the unnamed pool and for
+/// each pool that has keys of its own.
+///
+/// Errors: as `resolve`.
+void check_options(const option_table& table);
+
+/// Checks one key and its value; contradictions take the whole table.
+///
+/// Errors: as `resolve`.
+void check_option(std::string_view key, std::string_view text);
+
+/// Returns the full name of what set `key` (such as "min-workers") for the
+/// pool: "default", "troupe.min-workers", "troupe.pools.db.min-workers" or
+/// "pool_options.min_workers".
+std::string origin_name(option_origin origin, std::string_view key,
+                        std::string_view pool);
+
+// -- the keys -----------------------------------------------------------------
+
+/// Says what kind of value a key takes.
+enum class option_kind : std::uint8_t { count, duration, word };
+
+/// Describes a key of `troupe` and of `troupe.pools.NAME`.
+struct option_info {
+  std::string_view key;
+  option_kind kind;
+  /// What the key means, in a few words.
+  std::string_view meaning;
+  /// The default, in words.
+  std::string_view fallback;
+};
+
+/// Returns all keys, in the order in which they are best explained.
+std::span<const option_info> option_infos() noexcept;
+
+/// Finds what `key` ("troupe.workers", "troupe.pools.db.workers") sets; null if
+/// there is no such key.
+const option_info* find_option(std::string_view key) noexcept;
+
+/// Returns " = 'TEXT': unknown key …" for `key`, with the key that was probably
+/// meant and the accepted ones; no text: without the value.
+std::string unknown_key(std::string_view key,
+                        std::optional<std::string_view> text);
+
+/// Returns what `key` accepts, such as "a whole number from 1 to 65536".
+std::string accepted_values(std::string_view key);
+
+/// Returns the candidate that is most like `word`, if one is so much like it
+/// that `word` was probably a slip of the finger.
+std::optional<std::string>
+closest_match(std::string_view word, std::span<const std::string> candidates);
+
+// -- values as text -----------------------------------------------------------
+
+/// Reads a whole number from `least` to `most`.
+///
+/// Errors: throws `failure` with `ec::invalid_option`; the text opens with
+/// `key`.
+std::size_t parse_count(std::string_view key, std::string_view text,
+                        std::size_t least, std::size_t most);
+
+/// Reads a duration from 0 to `defaults::duration_limit`: a number, also a
+/// decimal one, and its unit (ns, us, ms, s, min, h); 0 needs no unit.
+///
+/// Errors: throws `failure` with `ec::invalid_option`; the text opens with
+/// `key`.
+std::chrono::nanoseconds parse_duration(std::string_view key,
+                                        std::string_view text);
+
+/// Reads `wait` or `reject`.
+///
+/// Errors: throws `failure` with `ec::invalid_option`; the text opens with
+/// `key`.
+on_full parse_on_full(std::string_view key, std::string_view text);
+
+/// Returns `value` in the largest unit that makes it a whole number, such as
+/// "1500ms"; `parse_duration` reads it back.
+std::string to_text(std::chrono::nanoseconds value);
+
+/// Returns `text` on one line: control characters are written as \xNN.
+std::string on_one_line(std::string_view text);
+
+/// Returns `text` on one line, in single quotes.
+std::string in_quotes(std::string_view text);
+
+} // namespace troupe

@@ -1,0 +1,92 @@
+// The batch of one request, behind `pool::run`: a function, its arguments, and
+// a slot for what it returns.
+
+#pragma once
+
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include "troupe/batch_loop.hpp"
+#include "troupe/batch_ref.hpp"
+
+namespace troupe {
+
+/// A batch that another one may run as one of its own requests, on a worker of
+/// its choice.
+class single_batch_base {
+public:
+  /// Runs the request in place. It must not be submitted anywhere.
+  virtual void run_in_place(worker_cell& cell) noexcept = 0;
+
+protected:
+  ~single_batch_base() = default;
+};
+
+/// One request: `Fn(Args...)` or `Fn(context&, Args...)`, both decayed.
+template <class Fn, class... Args>
+class run_batch final : public batch_loop<run_batch<Fn, Args...>>,
+                        public single_batch_base {
+public:
+  using result_type = request_result_t<Fn, Args...>;
+
+  template <class F, class... Ts>
+  explicit run_batch(F&& fn, Ts&&... xs)
+    : batch_loop<run_batch>{1},
+      input_{std::in_place, std::forward<F>(fn), std::forward<Ts>(xs)...} {
+  }
+
+  void run_one(std::uint32_t, context& ctx) noexcept {
+    this->guard(ctx, [&] {
+      std::apply(
+        [&](Fn& fn, Args&... xs) {
+          if constexpr (std::is_void_v<result_type>)
+            call_request(ctx, std::move(fn), std::move(xs)...);
+          else
+            slot_.emplace(call_request(ctx, std::move(fn), std::move(xs)...));
+        },
+        *input_);
+    });
+  }
+
+  void run_in_place(worker_cell& cell) noexcept override {
+    this->participate(cell, true);
+  }
+
+  single_batch_base* as_single() noexcept override {
+    return this;
+  }
+
+  void* result() override {
+    if constexpr (std::is_void_v<result_type>)
+      return nullptr;
+    else
+      return &*slot_;
+  }
+
+private:
+  void destroy_input() noexcept override {
+    input_.reset();
+  }
+
+  using slot_type
+    = std::conditional_t<std::is_void_v<result_type>, std::monostate,
+                         result_type>;
+
+  std::optional<std::tuple<Fn, Args...>> input_;
+  std::optional<slot_type> slot_;
+};
+
+/// Makes a batch of one request for those who submit it by message; function
+/// and arguments are decay-copied in.
+template <class F, class... Ts>
+  requires request_function<std::decay_t<F>, std::decay_t<Ts>...>
+auto make_batch(F&& fn, Ts&&... xs) {
+  using type = run_batch<std::decay_t<F>, std::decay_t<Ts>...>;
+  return typed_batch<typename type::result_type>{
+    make_ref<type>(std::forward<F>(fn), std::forward<Ts>(xs)...)};
+}
+
+} // namespace troupe

@@ -1,0 +1,73 @@
+#include "troupe/worker_cell.hpp"
+
+#include "troupe/dispatcher.hpp"
+
+namespace troupe {
+
+namespace {
+
+thread_local worker_cell* this_worker = nullptr;
+
+} // namespace
+
+worker_cell::worker_cell(dispatcher& home, int id)
+  : home_{home}, id_{id}, name_{home.name() + "-" + std::to_string(id)} {
+}
+
+worker_cell* worker_cell::current() noexcept {
+  return this_worker;
+}
+
+worker_cell::bind_thread::bind_thread(worker_cell& cell) noexcept
+  : previous_{std::exchange(this_worker, &cell)} {
+}
+
+worker_cell::bind_thread::~bind_thread() {
+  this_worker = previous_;
+}
+
+worker_cell::hand_off worker_cell::unpack(std::uintptr_t word) noexcept {
+  if (word == retire)
+    return {nullptr, true};
+  if (word <= retire)
+    return {};
+  return {ref_ptr<batch>{reinterpret_cast<batch*>(word), adopt_ref}, false};
+}
+
+worker_cell::hand_off worker_cell::take() noexcept {
+  return unpack(word_.exchange(awake, std::memory_order_acq_rel));
+}
+
+worker_cell::hand_off
+worker_cell::spin(std::chrono::nanoseconds patience) noexcept {
+  using std::chrono::steady_clock;
+  auto until = steady_clock::now() + patience;
+  do {
+    for (int i = 0; i < 16; ++i) {
+      if (word_.load(std::memory_order_relaxed) != awake)
+        return take();
+      pause();
+    }
+  } while (steady_clock::now() < until);
+  auto expected = awake;
+  if (word_.compare_exchange_strong(expected, asleep,
+                                    std::memory_order_acq_rel))
+    return {};
+  return take();
+}
+
+void* worker_cell::resource(std::type_index type) {
+  const auto& spec = home_.resource();
+  if (!spec.open || spec.type != type)
+    throw failure{ec::resource_unavailable,
+                  "the pool '" + home_.name()
+                    + "' has no resource of the type asked for; set "
+                      "pool_options::resource",
+                  true, {}, id_};
+  if (!resource_)
+    resource_ = spec.open();
+  resource_in_use_ = true;
+  return resource_.get();
+}
+
+} // namespace troupe

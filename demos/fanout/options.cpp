@@ -1,0 +1,36 @@
+// The options of fanout; see the header.
+#include "options.hpp"
+
+#include <algorithm>
+
+namespace fanout {
+
+options::options() {
+  opt_group{custom_options_, "global"}
+      .add(list_, "list",
+           "read targets from this file, one a line; - is standard input")
+      .add(output_, "output",
+           "text (default): sha256sum lines; json: one object per result")
+      .add(follow_, "follow", "follow symbolic links inside folders")
+      .add(compare_, "compare",
+           "run the same on 1, 2, 4 ... workers and compare the times");
+}
+
+std::optional<std::string> options::check() const {
+  if (output_ != "text" && output_ != "json")
+    return "output = '" + output_ + "': not a format (accepted: text, json)";
+  auto from_stdin = std::count(arguments().begin(), arguments().end(), "-")
+                    + (list_ == "-" ? 1 : 0);
+  if (from_stdin > 1)
+    return "standard input: given as a list more than once (accepted: one "
+           "'-', or one --list=-)";
+  return std::nullopt;
+}
+
+std::optional<std::string> options::list() const {
+  if (list_.empty())
+    return std::nullopt;
+  return list_;
+}
+
+} // namespace fanout

@@ -1,0 +1,141 @@
+// What the groups of rows share; see rows.hpp.
+
+#include "rows.hpp"
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <numeric>
+#include <stdexcept>
+
+#include <sched.h>
+
+#include <fmt/format.h>
+
+namespace bench {
+
+namespace {
+
+/// Quotes one argument for the shell.
+std::string quoted(const std::string& text) {
+  std::string result{'\''};
+  for (auto c : text)
+    if (c == '\'')
+      result.append("'\\''");
+    else
+      result.push_back(c);
+  result.push_back('\'');
+  return result;
+}
+
+sample run_python(const std::vector<std::string>& arguments) {
+  std::string command{"exec python3 "};
+  command.append(quoted(TROUPE_BENCH_SOURCE_DIR "/peer_asyncio.py"));
+  for (const auto& one : arguments)
+    command.append(" ").append(quoted(one));
+  command.append(" 2>&1");
+  std::unique_ptr<FILE, int (*)(FILE*)> output{popen(command.c_str(), "r"),
+                                               pclose};
+  if (!output)
+    throw std::runtime_error{"cannot start python3; install python3"};
+  sample result;
+  std::string last;
+  std::array<char, 4096> line;
+  while (fgets(line.data(), line.size(), output.get())) {
+    last = line.data();
+    std::array<char, 64> key;
+    double value = 0;
+    if (std::sscanf(line.data(), "%63s %lf", key.data(), &value) == 2)
+      result.values[key.data()] = value;
+  }
+  if (pclose(output.release()) != 0) {
+    while (!last.empty() && last.back() == '\n')
+      last.pop_back();
+    return {{}, "peer_asyncio.py failed: " + last};
+  }
+  return result;
+}
+
+} // namespace
+
+std::vector<row_spec> all_rows() {
+  std::vector<row_spec> all;
+  for (auto group : {map_rows, round_trip_rows, blocking_rows, io_rows,
+                     memory_rows, idle_rows})
+    for (auto& one : group())
+      all.push_back(std::move(one));
+  return all;
+}
+
+std::vector<std::uint64_t> counting(std::size_t count) {
+  std::vector<std::uint64_t> result(count);
+  std::iota(result.begin(), result.end(), std::uint64_t{0});
+  return result;
+}
+
+void check_results(
+    const std::vector<std::uint64_t>& results, std::size_t count,
+    const std::function<std::uint64_t(std::uint64_t)>& expected) {
+  if (results.size() != count)
+    throw std::runtime_error{
+        fmt::format("{} results for {} requests", results.size(), count)};
+  for (std::size_t i = 0; i < count; ++i)
+    if (results[i] != expected(i))
+      throw std::runtime_error{
+          fmt::format("result {} is {}, not {}", i, results[i], expected(i))};
+}
+
+void check_batch(const std::vector<std::uint64_t>& results,
+                 const contender& who, const work& what,
+                 std::span<const std::uint64_t> inputs) {
+  if (who.role == role::floor && results.empty()
+      && std::holds_alternative<noop>(what))
+    return;
+  check_results(results, inputs.size(), [&](std::uint64_t i) {
+    return bench::expected(what, inputs[i]);
+  });
+}
+
+std::vector<contender>
+field(std::function<std::unique_ptr<team>(const team_options&)> floor_maker) {
+  std::vector<contender> all{
+      {"floor", role::floor, std::move(floor_maker)},
+      {"troupe", role::troupe, make_troupe},
+  };
+  for (auto& one : peers())
+    all.push_back(std::move(one));
+  return all;
+}
+
+void use_cpus(int count) {
+  cpu_set_t usable;
+  CPU_ZERO(&usable);
+  sched_getaffinity(0, sizeof(usable), &usable);
+  cpu_set_t chosen;
+  CPU_ZERO(&chosen);
+  auto missing = count;
+  for (int cpu = 0; cpu < CPU_SETSIZE && missing > 0; ++cpu)
+    if (CPU_ISSET(cpu, &usable)) {
+      CPU_SET(cpu, &chosen);
+      --missing;
+    }
+  if (missing > 0)
+    throw std::runtime_error{
+        fmt::format("this row needs {} CPUs; this process may use {}", count,
+                    CPU_COUNT(&usable))};
+  sched_setaffinity(0, sizeof(chosen), &chosen);
+}
+
+contestant python(std::size_t requests, std::vector<std::string> arguments) {
+  return {"Python", role::extra, requests,
+          [arguments = std::move(arguments)] { return run_python(arguments); }};
+}
+
+std::string grouped(std::size_t count) {
+  if (count < 1000)
+    return std::to_string(count);
+  return fmt::format("{},{:03}", grouped(count / 1000), count % 1000);
+}
+
+} // namespace bench

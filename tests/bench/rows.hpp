@@ -1,0 +1,70 @@
+// The rows of the benchmark, one file for each group of them, and what the
+// groups share: how a team is measured and how its results are checked.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "harness.hpp"
+#include "team.hpp"
+
+namespace bench {
+
+struct row_options {
+  /// Smaller sizes, for a look: a tenth of the requests or less.
+  bool quick = false;
+};
+
+/// A row that can be built: what it shares is made only when it is measured.
+struct row_spec {
+  std::string name;
+  std::string title;
+  std::function<row(const row_options&)> build;
+};
+
+/// Returns the rows in the order of the design's table.
+std::vector<row_spec> all_rows();
+
+std::vector<row_spec> map_rows();
+std::vector<row_spec> round_trip_rows();
+std::vector<row_spec> blocking_rows();
+std::vector<row_spec> io_rows();
+std::vector<row_spec> memory_rows();
+std::vector<row_spec> idle_rows();
+
+// -- shared by the rows -------------------------------------------------------
+
+/// Returns 0, 1, … count - 1.
+std::vector<std::uint64_t> counting(std::size_t count);
+
+/// Throws, naming the first wrong index, unless every result is as expected.
+void check_results(const std::vector<std::uint64_t>& results, std::size_t count,
+                   const std::function<std::uint64_t(std::uint64_t)>& expected);
+
+/// As above for one batch of a team. A floor may return nothing, if it makes no
+/// calls.
+void check_batch(const std::vector<std::uint64_t>& results,
+                 const contender& who, const work& what,
+                 std::span<const std::uint64_t> inputs);
+
+/// Returns floor, troupe and all peers.
+std::vector<contender>
+field(std::function<std::unique_ptr<team>(const team_options&)> floor_maker);
+
+/// Binds this process, and what it will start, to `count` of the CPUs that it
+/// may use. Throws if there are fewer.
+void use_cpus(int count);
+
+/// Python's run_in_executor and gather, as measured by peer_asyncio.py, which
+/// prints the values of the sample itself. `arguments`: the work and its sizes.
+contestant python(std::size_t requests, std::vector<std::string> arguments);
+
+/// Returns a count with separators, for titles.
+std::string grouped(std::size_t count);
+
+} // namespace bench

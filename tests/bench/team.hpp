@@ -1,0 +1,111 @@
+// One interface for whoever does the work: a team of threads that is warm
+// before the clock starts. Each contestant implements it in a file of its own,
+// the way its own users would write it; rows pick teams by name.
+
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "harness.hpp"
+#include "work.hpp"
+
+namespace bench {
+
+struct team_options {
+  work what;
+  std::size_t workers = 8;
+  /// How long an idle thread looks for work before it sleeps, where a team can.
+  std::chrono::microseconds spin{0};
+  /// CAF's scheduler policy, for teams that use its scheduler.
+  std::string policy = "sharing";
+};
+
+class team {
+public:
+  virtual ~team() = default;
+
+  /// Hands over one request for each input; `inputs` outlives them.
+  virtual void start(std::span<const std::uint64_t> inputs) = 0;
+
+  /// Blocks until all requests of `start` are done; results in input order.
+  virtual std::vector<std::uint64_t> finish() = 0;
+
+  /// Runs the first `count` calls of `with_different_call`, handed over one by
+  /// one; results in that order.
+  virtual std::vector<std::uint64_t> gather_different(std::size_t count) {
+    throw std::logic_error{"cannot gather " + std::to_string(count)
+                           + " different calls"};
+  }
+
+  /// Runs `noop` for 0, 1, …, each after the result of the one before arrived.
+  virtual std::vector<std::uint64_t> round_trips(std::size_t count) {
+    throw std::logic_error{"cannot do " + std::to_string(count)
+                           + " round trips"};
+  }
+};
+
+/// A contestant before it knows its row.
+struct contender {
+  std::string name;
+  bench::role role = bench::role::peer;
+  std::function<std::unique_ptr<team>(const team_options&)> make;
+};
+
+// -- the floor: team_floor.cpp ------------------------------------------------
+
+/// Claims from one counter and does nothing else: makes no call and returns no
+/// results. `finish` throws unless its claims add up.
+std::unique_ptr<team> make_bare_floor(const team_options&);
+
+/// Claims from one counter, calls, and writes the result.
+std::unique_ptr<team> make_floor(const team_options&);
+
+// -- troupe: team_troupe.cpp --------------------------------------------------
+
+std::unique_ptr<team> make_troupe(const team_options&);
+
+/// Round trips from an event-based actor via `then`, and from a task via
+/// `co_await`.
+std::unique_ptr<team> make_troupe_then(const team_options&);
+std::unique_ptr<team> make_troupe_task(const team_options&);
+
+/// Only the actor system that a troupe pool would live in.
+std::shared_ptr<void> make_idle_system(const team_options&);
+
+// -- peers --------------------------------------------------------------------
+
+std::unique_ptr<team> make_mutex_pool(const team_options&);
+
+std::unique_ptr<team> make_plain_caf(const team_options&);
+/// Round trips from an event-based actor to a detached one.
+std::unique_ptr<team> make_plain_caf_actor(const team_options&);
+
+#ifdef TROUPE_BENCH_HAS_ASIO
+std::unique_ptr<team> make_asio(const team_options&);
+/// Round trips through `asio::use_future`.
+std::unique_ptr<team> make_asio_future(const team_options&);
+#endif
+
+#ifdef TROUPE_BENCH_HAS_LIBUV
+std::unique_ptr<team> make_libuv(const team_options&);
+#endif
+
+#ifdef TROUPE_BENCH_HAS_TBB
+std::unique_ptr<team> make_tbb(const team_options&);
+#endif
+
+/// Returns the peers that were built and can do any work of `work.hpp`.
+std::vector<contender> peers();
+
+/// Returns the names of the peers that were not built, each with its package.
+std::vector<std::string> peers_not_built();
+
+} // namespace bench

@@ -1,0 +1,203 @@
+// troupe, as its users write it: `map` over a span, `gather` of a vector of
+// operations, `run` for one request at a time by all three ways to wait.
+
+#include <future>
+#include <optional>
+#include <utility>
+
+#include "team.hpp"
+
+#include "troupe/troupe.hpp"
+
+namespace bench {
+
+namespace {
+
+/// An actor system with the scheduler policy that the row asks for.
+class configured_system {
+public:
+  explicit configured_system(const std::string& policy) {
+    auto option = std::string{"--"} + troupe::compat::config_prefix
+                  + "scheduler.policy=" + policy;
+    std::string program = "offload_bench";
+    char* arguments[] = {program.data(), option.data(), nullptr};
+    if (config_.parse_command_line(2, arguments))
+      throw std::runtime_error{"CAF refuses the scheduler policy " + policy};
+    system_.emplace(config_);
+  }
+
+  caf::actor_system& operator*() { return *system_; }
+
+private:
+  troupe::config config_;
+  std::optional<caf::actor_system> system_;
+};
+
+troupe::pool_options pool_options_for(const team_options& options) {
+  troupe::pool_options result;
+  result.name = "bench";
+  result.workers = options.workers;
+  // Warm: all workers stay.
+  result.min_workers = options.workers;
+  result.spin = options.spin;
+  return result;
+}
+
+template <class Call>
+class troupe_team : public team {
+public:
+  troupe_team(Call call, const team_options& options)
+      : call_{call},
+        system_{options.policy},
+        pool_{*system_, pool_options_for(options)} {}
+
+  void start(std::span<const std::uint64_t> inputs) override {
+    under_way_.emplace(pool_.map(inputs, call_).start());
+  }
+
+  std::vector<std::uint64_t> finish() override {
+    auto results = under_way_->get();
+    under_way_.reset();
+    return results;
+  }
+
+  std::vector<std::uint64_t> gather_different(std::size_t count) override {
+    std::vector<troupe::operation<std::uint64_t>> operations;
+    operations.reserve(count);
+    for (std::size_t i = 0; i < count; ++i)
+      with_different_call(i, [&](auto call) {
+        operations.push_back(pool_.run(std::move(call)));
+      });
+    return troupe::gather(std::move(operations)).get();
+  }
+
+  std::vector<std::uint64_t> round_trips(std::size_t count) override {
+    std::vector<std::uint64_t> results;
+    for (std::uint64_t i = 0; i < count; ++i)
+      results.push_back(pool_.run(call_, i).get());
+    return results;
+  }
+
+protected:
+  Call call_;
+  // In this order: the pool must not outlive its system, nor an operation its
+  // pool.
+  configured_system system_;
+  troupe::pool pool_;
+  std::optional<troupe::operation<std::vector<std::uint64_t>>> under_way_;
+};
+
+// -- from an event-based actor ------------------------------------------------
+
+/// Asks for 0, 1, … one after another and hands over all the answers.
+template <class Call>
+class asker : public caf::event_based_actor {
+public:
+  using answers = std::promise<std::vector<std::uint64_t>>;
+
+  asker(caf::actor_config& cfg, troupe::pool pool, Call call, std::size_t count,
+        answers* to)
+      : caf::event_based_actor{cfg},
+        pool_{std::move(pool)},
+        call_{call},
+        count_{count},
+        to_{to} {}
+
+  caf::behavior make_behavior() override {
+    next();
+    // Lives on for the outstanding operation alone.
+    return {};
+  }
+
+private:
+  void next() {
+    if (results_.size() == count_) {
+      to_->set_value(std::move(results_));
+      quit();
+      return;
+    }
+    pool_.run(call_, std::uint64_t{results_.size()})
+        .then(
+            this,
+            [this](std::uint64_t result) {
+              results_.push_back(result);
+              next();
+            },
+            [this](const caf::error& problem) {
+              to_->set_exception(std::make_exception_ptr(
+                  std::runtime_error{troupe::describe(problem)}));
+              quit();
+            });
+  }
+
+  troupe::pool pool_;
+  Call call_;
+  std::size_t count_;
+  answers* to_;
+  std::vector<std::uint64_t> results_;
+};
+
+template <class Call>
+class troupe_then_team : public troupe_team<Call> {
+public:
+  using troupe_team<Call>::troupe_team;
+
+  std::vector<std::uint64_t> round_trips(std::size_t count) override {
+    typename asker<Call>::answers answers;
+    (*this->system_)
+        .template spawn<asker<Call>>(this->pool_, this->call_, count, &answers);
+    return answers.get_future().get();
+  }
+};
+
+// -- from a task --------------------------------------------------------------
+
+template <class Call>
+troupe::task<std::vector<std::uint64_t>>
+ask_in_task(caf::event_based_actor*, troupe::pool pool, Call call,
+            std::size_t count) {
+  std::vector<std::uint64_t> results;
+  for (std::uint64_t i = 0; i < count; ++i)
+    results.push_back(co_await pool.run(call, i));
+  co_return results;
+}
+
+template <class Call>
+class troupe_task_team : public troupe_team<Call> {
+public:
+  using troupe_team<Call>::troupe_team;
+
+  std::vector<std::uint64_t> round_trips(std::size_t count) override {
+    return troupe::run(*this->system_, ask_in_task<Call>, this->pool_,
+                       this->call_, count);
+  }
+};
+
+template <template <class> class Team>
+std::unique_ptr<team> make(const team_options& options) {
+  return std::visit(
+      [&](auto call) -> std::unique_ptr<team> {
+        return std::make_unique<Team<decltype(call)>>(call, options);
+      },
+      options.what);
+}
+
+} // namespace
+
+std::unique_ptr<team> make_troupe(const team_options& options) {
+  return make<troupe_team>(options);
+}
+
+std::unique_ptr<team> make_troupe_then(const team_options& options) {
+  return make<troupe_then_team>(options);
+}
+
+std::unique_ptr<team> make_troupe_task(const team_options& options) {
+  return make<troupe_task_team>(options);
+}
+
+std::shared_ptr<void> make_idle_system(const team_options& options) {
+  return std::make_shared<configured_system>(options.policy);
+}
+
+} // namespace bench

@@ -1,0 +1,125 @@
+// Fetching from servers that behave, and from some that don't.
+#include "http_client.hpp"
+
+#include "tiny_server.hpp"
+
+#include <catch2/catch.hpp>
+
+#include <future>
+#include <stop_token>
+#include <string>
+
+using Catch::Matchers::Contains;
+using Catch::Matchers::StartsWith;
+using fanout::http_client;
+
+namespace {
+
+// Fetches on a thread of its own, while the test plays the server.
+auto fetch(http_client& client, std::string url, std::stop_token stop = {}) {
+  return std::async(std::launch::async, [&client, url = std::move(url), stop] {
+    return client.get(url, stop);
+  });
+}
+
+struct fixture {
+  http_client::library library;
+  http_client client;
+  test::tiny_server server;
+};
+
+} // namespace
+
+TEST_CASE_METHOD(fixture, "a page has its status and its size",
+                 "[http_client]") {
+  auto answer = fetch(client, server.url("/x"));
+  auto caller = server.accept();
+  CHECK_THAT(caller.read_request(), StartsWith("GET /x HTTP/1.1"));
+  caller.send("HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nsorry");
+  auto page = answer.get();
+  CHECK(page.status == 404);
+  CHECK(page.bytes == 5);
+}
+
+TEST_CASE_METHOD(fixture, "one connection serves several pages",
+                 "[http_client]") {
+  auto first = fetch(client, server.url("/1"));
+  auto caller = server.accept();
+  caller.read_request();
+  caller.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na");
+  CHECK(first.get().bytes == 1);
+  auto second = fetch(client, server.url("/2"));
+  CHECK_THAT(caller.read_request(), StartsWith("GET /2 "));
+  caller.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab");
+  CHECK(second.get().bytes == 2);
+}
+
+TEST_CASE_METHOD(fixture, "a redirection is followed", "[http_client]") {
+  auto answer = fetch(client, server.url("/old"));
+  auto caller = server.accept();
+  caller.read_request();
+  caller.send("HTTP/1.1 302 Found\r\nLocation: /new\r\nContent-Length: 0\r\n"
+              "\r\n");
+  CHECK_THAT(caller.read_request(), StartsWith("GET /new "));
+  caller.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab");
+  CHECK(answer.get().bytes == 2);
+}
+
+TEST_CASE_METHOD(fixture, "a redirection to a local file is not followed",
+                 "[http_client]") {
+  auto answer = fetch(client, server.url("/old"));
+  auto caller = server.accept();
+  caller.read_request();
+  caller.send("HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n"
+              "Content-Length: 0\r\n\r\n");
+  CHECK_THROWS_WITH(answer.get(), StartsWith("cannot fetch: "));
+}
+
+TEST_CASE_METHOD(fixture, "a server that hangs up half-way is told apart",
+                 "[http_client]") {
+  auto answer = fetch(client, server.url("/x"));
+  auto caller = server.accept();
+  caller.read_request();
+  caller.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf");
+  caller.hang_up();
+  CHECK_THROWS_WITH(answer.get(), StartsWith("the server hung up half-way: "));
+}
+
+TEST_CASE_METHOD(fixture, "a server that hangs up at once is told apart",
+                 "[http_client]") {
+  auto answer = fetch(client, server.url("/x"));
+  auto caller = server.accept();
+  caller.read_request();
+  caller.hang_up();
+  CHECK_THROWS_WITH(answer.get(), "the server hung up without an answer");
+}
+
+TEST_CASE_METHOD(fixture, "a port that refuses is told apart",
+                 "[http_client]") {
+  test::tiny_server deaf{false};
+  CHECK_THROWS_WITH(client.get(deaf.url("/"), {}),
+                    "cannot connect: Connection refused");
+}
+
+TEST_CASE_METHOD(fixture, "what is no URL says so", "[http_client]") {
+  CHECK_THROWS_WITH(client.get("http://", {}), StartsWith("cannot fetch: "));
+}
+
+TEST_CASE_METHOD(fixture, "a wait for an answer ends when interrupted",
+                 "[http_client]") {
+  std::stop_source stop;
+  auto answer = fetch(client, server.url("/x"), stop.get_token());
+  auto caller = server.accept();
+  caller.read_request();
+  stop.request_stop();
+  client.interrupt();
+  // Failure here is a hang: the server never answers.
+  CHECK_THROWS(answer.get());
+}
+
+TEST_CASE_METHOD(fixture, "what is stopped before it begins ends at once",
+                 "[http_client]") {
+  std::stop_source stop;
+  stop.request_stop();
+  CHECK_THROWS(client.get(server.url("/x"), stop.get_token()));
+}
