@@ -10,8 +10,7 @@ namespace {
 class report_complete final : public continuation {
 public:
   report_complete(caf::actor_addr coordinator, std::uint64_t key)
-    : coordinator_{std::move(coordinator)}, key_{key} {
-  }
+      : coordinator_{std::move(coordinator)}, key_{key} {}
 
   void on_complete(op_state& op) noexcept override {
     std::unique_ptr<report_complete> owned{this};
@@ -30,7 +29,7 @@ private:
 
 void shutdown_state::begin() {
   static_cast<pool_staff&>(home_->crew())
-    .ask_shutdown(ref_ptr<shutdown_state>{this}, timeout_);
+      .ask_shutdown(ref_ptr<shutdown_state>{this}, timeout_);
 }
 
 // -- pool_staff ---------------------------------------------------------------
@@ -96,81 +95,81 @@ void pool_staff::end(receipt what) {
 
 coordinator::coordinator(caf::actor_config& cfg, ref_ptr<dispatcher> home,
                          pool_staff* crew)
-  : caf::event_based_actor(cfg), home_{std::move(home)}, crew_{crew} {
-}
+    : caf::event_based_actor(cfg), home_{std::move(home)}, crew_{crew} {}
 
 caf::behavior coordinator::make_behavior() {
   start_workers();
   return {
-    // -- from the dispatcher and the pool's handle ----------------------------
-    [this](grow_atom) { start_workers(); },
-    [this](done_atom) { maybe_end(); },
-    [this](tick_atom) {
-      watching_idle_ = false;
-      watch_idle(home_->retire_idle(home_->time().now()));
-    },
-    [this](done_atom, const completion& what) {
-      for (auto& [address, to] : subscribers_)
-        compat::tell(to, what);
-    },
-    [this](done_atom, std::uint64_t key, const completion& what) {
-      if (auto i = replies_.find(key); i != replies_.end()) {
-        i->second.deliver(what);
-        replies_.erase(i);
-      }
-    },
-    [this](expire_atom) { expire_drain(); },
-    [this](drain_atom) { end_drain(); },
-    [this](retire_atom) {
-      released_ = true;
-      home_->watch_outstanding(true);
-      maybe_end();
-    },
-    [this](retire_atom, const caf::actor_addr& gone) {
-      subscribers_.erase(gone);
-      home_->subscribe(!subscribers_.empty());
-    },
-    // -- from users -----------------------------------------------------------
-    [this](submit_atom, const batch_ref& work) -> caf::result<completion> {
-      auto promise = make_response_promise();
-      if (!work) {
-        promise.deliver(
-          to_error(make_failure(ec::invalid_option,
-                                "cannot submit an empty batch; make one with "
-                                "make_batch, in the same process")));
+      // -- from the dispatcher and the pool's handle
+      // ----------------------------
+      [this](grow_atom) { start_workers(); },
+      [this](done_atom) { maybe_end(); },
+      [this](tick_atom) {
+        watching_idle_ = false;
+        watch_idle(home_->retire_idle(home_->time().now()));
+      },
+      [this](done_atom, const completion& what) {
+        for (auto& [address, to] : subscribers_)
+          compat::tell(to, what);
+      },
+      [this](done_atom, std::uint64_t key, const completion& what) {
+        if (auto i = replies_.find(key); i != replies_.end()) {
+          i->second.deliver(what);
+          replies_.erase(i);
+        }
+      },
+      [this](expire_atom) { expire_drain(); },
+      [this](drain_atom) { end_drain(); },
+      [this](retire_atom) {
+        released_ = true;
+        home_->watch_outstanding(true);
+        maybe_end();
+      },
+      [this](retire_atom, const caf::actor_addr& gone) {
+        subscribers_.erase(gone);
+        home_->subscribe(!subscribers_.empty());
+      },
+      // -- from users
+      // -----------------------------------------------------------
+      [this](submit_atom, const batch_ref& work) -> caf::result<completion> {
+        auto promise = make_response_promise();
+        if (!work) {
+          promise.deliver(to_error(make_failure(
+              ec::invalid_option, "cannot submit an empty batch; make one with "
+                                  "make_batch, in the same process")));
+          return promise;
+        }
+        submit(work.get(), promise);
         return promise;
-      }
-      submit(work.get(), promise);
-      return promise;
-    },
-    [this](stats_atom) -> caf::result<pool_stats> { return home_->stats(); },
-    [this](resize_atom, std::uint64_t workers) -> caf::result<void> {
-      if (workers < 1 || workers > defaults::workers_limit)
-        return to_error(make_failure(
-          ec::invalid_option,
-          "cannot resize the pool '" + home_->name() + "' to "
-            + std::to_string(workers) + " workers (accepted: 1 to "
-            + std::to_string(defaults::workers_limit) + ")"));
-      home_->resize(workers);
-      return caf::unit;
-    },
-    [this](subscribe_atom, const caf::actor& who) -> caf::result<void> {
-      subscribers_.emplace(who.address(), who);
-      home_->subscribe(true);
-      auto me = address();
-      auto gone = who.address();
-      who->attach_functor([me, gone](const caf::error&) {
-        if (auto to = caf::actor_cast<caf::actor>(me))
-          compat::tell(to, retire_atom_v, gone);
-      });
-      return caf::unit;
-    },
-    [this](drain_atom, caf::timespan timeout) -> caf::result<receipt> {
-      auto promise = make_response_promise();
-      drain_promises_.push_back(promise);
-      begin_drain(timeout);
-      return promise;
-    },
+      },
+      [this](stats_atom) -> caf::result<pool_stats> { return home_->stats(); },
+      [this](resize_atom, std::uint64_t workers) -> caf::result<void> {
+        if (workers < 1 || workers > defaults::workers_limit)
+          return to_error(make_failure(
+              ec::invalid_option,
+              "cannot resize the pool '" + home_->name() + "' to "
+                  + std::to_string(workers) + " workers (accepted: 1 to "
+                  + std::to_string(defaults::workers_limit) + ")"));
+        home_->resize(workers);
+        return caf::unit;
+      },
+      [this](subscribe_atom, const caf::actor& who) -> caf::result<void> {
+        subscribers_.emplace(who.address(), who);
+        home_->subscribe(true);
+        auto me = address();
+        auto gone = who.address();
+        who->attach_functor([me, gone](const caf::error&) {
+          if (auto to = caf::actor_cast<caf::actor>(me))
+            compat::tell(to, retire_atom_v, gone);
+        });
+        return caf::unit;
+      },
+      [this](drain_atom, caf::timespan timeout) -> caf::result<receipt> {
+        auto promise = make_response_promise();
+        drain_promises_.push_back(promise);
+        begin_drain(timeout);
+        return promise;
+      },
   };
 }
 
@@ -182,8 +181,8 @@ void coordinator::on_exit() {
     run_aside([home = home_] { home->cancel_all(ec::pool_stopped); });
     crew_->end({});
   }
-  auto why = to_error(
-    make_failure(ec::pool_stopped, "the pool '" + home_->name() + "' has ended"));
+  auto why = to_error(make_failure(
+      ec::pool_stopped, "the pool '" + home_->name() + "' has ended"));
   for (auto& promise : drain_promises_)
     promise.deliver(why);
   for (auto& [key, promise] : replies_)
@@ -240,9 +239,9 @@ void coordinator::call_at(clock::time_point when, Atom what) {
 void coordinator::submit(batch* work, const caf::response_promise& promise) {
   if (work->home() != nullptr) {
     auto refuse = promise;
-    refuse.deliver(to_error(make_failure(
-      ec::already_consumed,
-      "cannot submit a batch a second time; make a new one")));
+    refuse.deliver(to_error(
+        make_failure(ec::already_consumed,
+                     "cannot submit a batch a second time; make a new one")));
     return;
   }
   work->set_home(home_);
@@ -260,7 +259,7 @@ void coordinator::submit(batch* work, const caf::response_promise& promise) {
 
 void coordinator::run_aside(std::function<void()> what) {
   system().spawn<caf::detached>(
-    [what = std::move(what)](caf::event_based_actor*) { what(); });
+      [what = std::move(what)](caf::event_based_actor*) { what(); });
 }
 
 // -- the end ------------------------------------------------------------------
@@ -305,8 +304,8 @@ void coordinator::end_drain() {
     return;
   receipt what;
   auto now = home_->stats();
-  what.drained = now.succeeded - at_drain_.succeeded + now.failed
-                 - at_drain_.failed;
+  what.drained =
+      now.succeeded - at_drain_.succeeded + now.failed - at_drain_.failed;
   what.cancelled = now.cancelled - at_drain_.cancelled;
   home_->add_unfinished(what);
   finish(std::move(what));

@@ -1,7 +1,8 @@
 // The actor that owns a pool: it starts and retires workers, keeps the timers,
-// answers messages, tells subscribers what is complete, and shuts down. Requests
-// themselves do not pass through its mailbox but through the dispatcher that it
-// shares with submitters and workers. Never runs, moves or destroys user code.
+// answers messages, tells subscribers what is complete, and shuts down.
+// Requests themselves do not pass through its mailbox but through the
+// dispatcher that it shares with submitters and workers. Never runs, moves or
+// destroys user code.
 
 #pragma once
 
@@ -23,12 +24,9 @@ namespace troupe {
 class shutdown_state final : public plain_op {
 public:
   shutdown_state(ref_ptr<dispatcher> home, caf::timespan timeout)
-    : home_{std::move(home)}, timeout_{timeout} {
-  }
+      : home_{std::move(home)}, timeout_{timeout} {}
 
-  void* result() override {
-    return &receipt_;
-  }
+  void* result() override { return &receipt_; }
 
   void fulfil(receipt what) noexcept {
     receipt_ = std::move(what);
@@ -39,8 +37,7 @@ protected:
   void begin() override;
 
   // A shutdown cannot be taken back; whoever asked for it learns how it ended.
-  void stop(ec) noexcept override {
-  }
+  void stop(ec) noexcept override {}
 
 private:
   ref_ptr<dispatcher> home_;
@@ -84,9 +81,7 @@ public:
 
   caf::behavior make_behavior() override;
 
-  const char* name() const override {
-    return "troupe.coordinator";
-  }
+  const char* name() const override { return "troupe.coordinator"; }
 
   void on_exit() override;
 

@@ -10,8 +10,7 @@ namespace {
 class delay_state final : public plain_op {
 public:
   delay_state(caf::event_based_actor* self, std::chrono::nanoseconds delay)
-    : self_{self}, delay_{delay} {
-  }
+      : self_{self}, delay_{delay} {}
 
 protected:
   void begin() override {

@@ -28,12 +28,11 @@ operation<void> sleep_for(caf::event_based_actor* self,
 template <class T>
 class ask_state final : public plain_op {
 public:
-  using send_request
-    = std::function<void(caf::event_based_actor*, ref_ptr<ask_state>)>;
+  using send_request =
+      std::function<void(caf::event_based_actor*, ref_ptr<ask_state>)>;
 
   ask_state(caf::event_based_actor* self, send_request send)
-    : self_{self}, send_{std::move(send)} {
-  }
+      : self_{self}, send_{std::move(send)} {}
 
   void* result() override {
     if constexpr (std::is_void_v<T>)
@@ -57,20 +56,17 @@ public:
   }
 
 protected:
-  void begin() override {
-    send_(self_, ref_ptr<ask_state>{this});
-  }
+  void begin() override { send_(self_, ref_ptr<ask_state>{this}); }
 
   void stop(ec why) noexcept override {
     if (!over_.exchange(true))
-      this->finish_with(make_failure(
-        why, "the wait for an actor's answer was cancelled", true,
-        this->label()));
+      this->finish_with(
+          make_failure(why, "the wait for an actor's answer was cancelled",
+                       true, this->label()));
   }
 
 private:
-  using slot
-    = std::conditional_t<std::is_void_v<T>, char, T>;
+  using slot = std::conditional_t<std::is_void_v<T>, char, T>;
 
   caf::event_based_actor* self_;
   send_request send_;

@@ -8,12 +8,9 @@ namespace troupe {
 class event_wait final : public plain_op {
 public:
   explicit event_wait(ref_ptr<event_state> target)
-    : target_{std::move(target)} {
-  }
+      : target_{std::move(target)} {}
 
-  void fulfil() noexcept {
-    finish();
-  }
+  void fulfil() noexcept { finish(); }
 
 protected:
   void begin() override {
@@ -42,8 +39,8 @@ protected:
         next_->prev_ = prev_;
     }
     finish_with(make_failure(
-      why, "the wait for an event was cancelled before it was set", false,
-      label()));
+        why, "the wait for an event was cancelled before it was set", false,
+        label()));
   }
 
 private:
@@ -98,36 +95,33 @@ namespace {
 class event_actor final : public caf::event_based_actor {
 public:
   event_actor(caf::actor_config& cfg, ref_ptr<event_state> state)
-    : caf::event_based_actor(cfg), state_{std::move(state)} {
-  }
+      : caf::event_based_actor(cfg), state_{std::move(state)} {}
 
   caf::behavior make_behavior() override {
     return {
-      [this](set_atom) -> caf::result<void> {
-        state_->set();
-        return caf::unit;
-      },
-      [this](clear_atom) -> caf::result<void> {
-        state_->clear();
-        return caf::unit;
-      },
-      [this](is_set_atom) -> caf::result<bool> { return state_->is_set(); },
-      [this](wait_atom) -> caf::result<void> {
-        auto promise = make_response_promise();
-        auto reply = [promise]() mutable { promise.deliver(caf::unit); };
-        auto fail = [promise](caf::error why) mutable {
-          promise.deliver(std::move(why));
-        };
-        operation<void>{make_ref<event_wait>(state_)}.then(
-          this, std::move(reply), std::move(fail));
-        return promise;
-      },
+        [this](set_atom) -> caf::result<void> {
+          state_->set();
+          return caf::unit;
+        },
+        [this](clear_atom) -> caf::result<void> {
+          state_->clear();
+          return caf::unit;
+        },
+        [this](is_set_atom) -> caf::result<bool> { return state_->is_set(); },
+        [this](wait_atom) -> caf::result<void> {
+          auto promise = make_response_promise();
+          auto reply = [promise]() mutable { promise.deliver(caf::unit); };
+          auto fail = [promise](caf::error why) mutable {
+            promise.deliver(std::move(why));
+          };
+          operation<void>{make_ref<event_wait>(state_)}.then(
+              this, std::move(reply), std::move(fail));
+          return promise;
+        },
     };
   }
 
-  const char* name() const override {
-    return "troupe.event";
-  }
+  const char* name() const override { return "troupe.event"; }
 
 private:
   ref_ptr<event_state> state_;
@@ -138,8 +132,7 @@ private:
 // -- event --------------------------------------------------------------------
 
 event::face::face(caf::actor_system& sys)
-  : system{sys}, state{make_ref<event_state>()} {
-}
+    : system{sys}, state{make_ref<event_state>()} {}
 
 event::face::~face() {
   if (actor)
@@ -147,8 +140,7 @@ event::face::~face() {
 }
 
 event::event(caf::actor_system& system)
-  : face_{std::make_shared<face>(system)} {
-}
+    : face_{std::make_shared<face>(system)} {}
 
 operation<void> event::wait() const {
   return operation<void>{make_ref<event_wait>(face_->state)};
@@ -158,7 +150,7 @@ caf::actor event::actor() const {
   std::lock_guard guard{face_->mutex};
   if (!face_->actor)
     face_->actor = std::make_unique<caf::actor>(
-      face_->system.spawn<event_actor, caf::detached>(face_->state));
+        face_->system.spawn<event_actor, caf::detached>(face_->state));
   return *face_->actor;
 }
 

@@ -22,9 +22,7 @@ public:
 
   bool is_set() const;
 
-  void on_operation_complete() noexcept override {
-    set();
-  }
+  void on_operation_complete() noexcept override { set(); }
 
 private:
   friend class event_wait;
@@ -43,18 +41,12 @@ public:
   explicit event(caf::actor_system& system);
 
   /// Sets the event and wakes all who wait. Holds when it returns.
-  void set() {
-    face_->state->set();
-  }
+  void set() { face_->state->set(); }
 
   /// Clears the event; whoever waits from now on waits for the next `set`.
-  void clear() {
-    face_->state->clear();
-  }
+  void clear() { face_->state->clear(); }
 
-  bool is_set() const {
-    return face_->state->is_set();
-  }
+  bool is_set() const { return face_->state->is_set(); }
 
   /// Waits until the event is set; at once if it is.
   operation<void> wait() const;
@@ -64,9 +56,7 @@ public:
   caf::actor actor() const;
 
   /// Returns what `operation::notify` sets.
-  ref_ptr<completion_sink> sink() const {
-    return face_->state;
-  }
+  ref_ptr<completion_sink> sink() const { return face_->state; }
 
 private:
   struct face {

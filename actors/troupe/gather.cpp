@@ -8,8 +8,7 @@
 namespace troupe {
 
 gather_state::gather_state(std::vector<ref_ptr<op_state>> parts)
-  : parts_{std::move(parts)} {
-}
+    : parts_{std::move(parts)} {}
 
 gather_state::~gather_state() {
   if (!started())

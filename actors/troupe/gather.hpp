@@ -1,6 +1,6 @@
 // Waits for several operations at once: asyncio.gather. All results in input
-// order; on the first failure by arrival the rest is cancelled, and that failure
-// is delivered when everything that had started has returned.
+// order; on the first failure by arrival the rest is cancelled, and that
+// failure is delivered when everything that had started has returned.
 
 #pragma once
 
@@ -133,12 +133,12 @@ auto gather(Ops&&... ops) {
   using state = gather_tuple<typename std::decay_t<Ops>::value_type...>;
   std::vector<ref_ptr<op_state>> parts;
   parts.reserve(sizeof...(Ops));
-  (parts.push_back(operation<typename std::decay_t<Ops>::value_type>(
-                     std::forward<Ops>(ops))
-                     .consume()),
+  (parts.push_back(
+       operation<typename std::decay_t<Ops>::value_type>(std::forward<Ops>(ops))
+           .consume()),
    ...);
   return operation<typename state::result_type>{
-    make_ref<state>(std::move(parts))};
+      make_ref<state>(std::move(parts))};
 }
 
 /// Waits for all of `ops`, which are of the same type.
@@ -147,12 +147,11 @@ auto gather(Ops&&... ops) {
 ///         an empty vector, at once.
 /// Errors: as above.
 template <class Op>
-  requires awaitable_operation<Op>
+requires awaitable_operation<Op>
 auto gather(std::vector<Op> ops) {
   using value = typename Op::value_type;
-  using result
-    = std::conditional_t<std::is_void_v<value>, void,
-                         std::vector<gathered_t<value>>>;
+  using result = std::conditional_t<std::is_void_v<value>, void,
+                                    std::vector<gathered_t<value>>>;
   std::vector<ref_ptr<op_state>> parts;
   parts.reserve(ops.size());
   for (auto& op : ops)

@@ -43,8 +43,7 @@ public:
   // -- construction -----------------------------------------------------------
 
   explicit operation(ref_ptr<op_state> state) noexcept
-    : state_{std::move(state)} {
-  }
+      : state_{std::move(state)} {}
 
   operation(operation&&) noexcept = default;
 
@@ -117,17 +116,16 @@ public:
   }
 
   /// Starts and calls `on_value(T)`, or `on_value()` for void, or
-  /// `on_error(caf::error)`, in `self`, later. The actor stays alive until then;
-  /// if it ends before, what it had asked for is cancelled.
+  /// `on_error(caf::error)`, in `self`, later. The actor stays alive until
+  /// then; if it ends before, what it had asked for is cancelled.
   template <class OnValue, class OnError>
   void then(caf::event_based_actor* self, OnValue on_value, OnError on_error);
 
   /// As above; a failure ends the actor, with the failure as its reason.
   template <class OnValue>
   void then(caf::event_based_actor* self, OnValue on_value) {
-    then(self, std::move(on_value), [self](caf::error why) {
-      self->quit(std::move(why));
-    });
+    then(self, std::move(on_value),
+         [self](caf::error why) { self->quit(std::move(why)); });
   }
 
   /// Starts and returns a future of the outcome.
@@ -148,11 +146,11 @@ private:
     if (!state_)
       throw failure{ec::already_consumed,
                     std::string{"cannot set ."} + modifier
-                      + " of an operation that was consumed before"};
+                        + " of an operation that was consumed before"};
     if (state_->started())
       throw failure{ec::already_consumed,
                     std::string{"cannot set ."} + modifier
-                      + " of an operation that has started; set it before"};
+                        + " of an operation that has started; set it before"};
     return *state_;
   }
 
@@ -167,10 +165,9 @@ class then_waiter final : public port_waiter {
 public:
   then_waiter(ref_ptr<op_state> op, ref_ptr<port> home, OnValue on_value,
               OnError on_error)
-    : port_waiter{std::move(op), std::move(home)},
-      on_value_(std::move(on_value)),
-      on_error_(std::move(on_error)) {
-  }
+      : port_waiter{std::move(op), std::move(home)},
+        on_value_(std::move(on_value)),
+        on_error_(std::move(on_error)) {}
 
 private:
   void deliver() override {
@@ -183,9 +180,7 @@ private:
       on_value_(std::move(*static_cast<T*>(op().result())));
   }
 
-  void discard() noexcept override {
-    delete this;
-  }
+  void discard() noexcept override { delete this; }
 
   OnValue on_value_;
   OnError on_error_;
@@ -198,7 +193,7 @@ void operation<T>::then(caf::event_based_actor* self, OnValue on_value,
   auto state = consume();
   auto home = port::of(self);
   auto waiter = std::make_unique<then_waiter<T, OnValue, OnError>>(
-    state, home, std::move(on_value), std::move(on_error));
+      state, home, std::move(on_value), std::move(on_error));
   state->start();
   home->add(*waiter);
   // Never called from in here: a callback that runs before `then` returns would
@@ -215,12 +210,9 @@ void operation<T>::then(caf::event_based_actor* self, OnValue on_value,
 template <class T>
 class promise_continuation final : public continuation {
 public:
-  explicit promise_continuation(ref_ptr<op_state> op) : op_{std::move(op)} {
-  }
+  explicit promise_continuation(ref_ptr<op_state> op) : op_{std::move(op)} {}
 
-  std::future<T> future() {
-    return promise_.get_future();
-  }
+  std::future<T> future() { return promise_.get_future(); }
 
   void on_complete(op_state& op) noexcept override {
     std::unique_ptr<promise_continuation> owned{this};

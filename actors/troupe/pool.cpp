@@ -8,26 +8,21 @@ namespace troupe {
 // Held by all copies of a pool.
 struct pool::lease {
   lease(ref_ptr<dispatcher> shared, caf::actor owner)
-    : home{std::move(shared)}, coordinator{std::move(owner)} {
-  }
+      : home{std::move(shared)}, coordinator{std::move(owner)} {}
 
   lease(const lease&) = delete;
   lease& operator=(const lease&) = delete;
 
-  ~lease() {
-    compat::tell(coordinator, retire_atom_v);
-  }
+  ~lease() { compat::tell(coordinator, retire_atom_v); }
 
   ref_ptr<dispatcher> home;
   caf::actor coordinator;
 };
 
-pool::pool(caf::actor_system& system) : pool{system, pool_options{}} {
-}
+pool::pool(caf::actor_system& system) : pool{system, pool_options{}} {}
 
 pool::pool(caf::actor_system& system, std::string name)
-  : pool{system, pool_options{.name = std::move(name)}} {
-}
+    : pool{system, pool_options{.name = std::move(name)}} {}
 
 pool::pool(caf::actor_system& system, pool_options options) {
   auto effective = resolve(options, options_of(system.config()));
@@ -37,6 +32,7 @@ pool::pool(caf::actor_system& system, pool_options options) {
   auto staff = crew.get();
   auto home = make_ref<dispatcher>(std::move(effective), std::move(crew));
   auto coord = system.spawn<coordinator, caf::detached>(home, staff);
+  staff->bind(coord);
   lease_ = std::make_shared<lease>(std::move(home), std::move(coord));
 }
 
@@ -56,8 +52,8 @@ void pool::resize(std::size_t workers) const {
   if (workers < 1 || workers > defaults::workers_limit)
     throw failure{ec::invalid_option,
                   "cannot resize the pool '" + lease_->home->name() + "' to "
-                    + std::to_string(workers) + " workers (accepted: 1 to "
-                    + std::to_string(defaults::workers_limit) + ")"};
+                      + std::to_string(workers) + " workers (accepted: 1 to "
+                      + std::to_string(defaults::workers_limit) + ")"};
   lease_->home->resize(workers);
 }
 

@@ -54,11 +54,10 @@ public:
   /// Errors: whatever `fn` throws; `failure` if it never ran.
   /// Source: loop.run_in_executor, asyncio.to_thread.
   template <class F, class... Ts>
-    requires request_function<std::decay_t<F>, std::decay_t<Ts>...>
+  requires request_function<std::decay_t<F>, std::decay_t<Ts>...>
   auto run(F&& fn, Ts&&... xs) const {
     using type = run_batch<std::decay_t<F>, std::decay_t<Ts>...>;
-    auto made
-      = make_ref<type>(std::forward<F>(fn), std::forward<Ts>(xs)...);
+    auto made = make_ref<type>(std::forward<F>(fn), std::forward<Ts>(xs)...);
     bind(*made);
     return operation<typename type::result_type>{std::move(made)};
   }

@@ -26,8 +26,7 @@ registry& all_ports() {
 // -- port_waiter --------------------------------------------------------------
 
 port_waiter::port_waiter(ref_ptr<op_state> op, ref_ptr<port> home)
-  : op_{std::move(op)}, port_{std::move(home)} {
-}
+    : op_{std::move(op)}, port_{std::move(home)} {}
 
 void port_waiter::on_complete(op_state&) noexcept {
   // Once posted, the waiter may be gone before `post` returns.
@@ -48,8 +47,8 @@ void port_waiter::abandon() noexcept {
 // -- port ---------------------------------------------------------------------
 
 // Where the expected response goes. Holds a reference to the actor only while
-// something is outstanding. A lock, since the actor may end while another thread
-// is about to respond.
+// something is outstanding. A lock, since the actor may end while another
+// thread is about to respond.
 struct port::target {
   std::mutex mutex;
   caf::strong_actor_ptr actor;
@@ -57,10 +56,9 @@ struct port::target {
 };
 
 port::port(caf::event_based_actor* self)
-  : self_{self},
-    system_{self->home_system()},
-    target_{std::make_unique<target>()} {
-}
+    : self_{self},
+      system_{self->home_system()},
+      target_{std::make_unique<target>()} {}
 
 port::~port() = default;
 
@@ -104,8 +102,8 @@ void port::push(port_item& item) noexcept {
   auto first = posted_.load(std::memory_order_relaxed);
   do
     item.next_posted_ = first;
-  while (!posted_.compare_exchange_weak(first, &item,
-                                        std::memory_order_seq_cst));
+  while (
+      !posted_.compare_exchange_weak(first, &item, std::memory_order_seq_cst));
 }
 
 void port::signal() noexcept {
@@ -164,7 +162,7 @@ void port::expect() {
   {
     std::lock_guard guard{target_->mutex};
     target_->id = compat::expect_response(
-      self_, [keep = ref_ptr<port>{this}](wake_atom) { keep->drain(); });
+        self_, [keep = ref_ptr<port>{this}](wake_atom) { keep->drain(); });
     target_->actor = caf::strong_actor_ptr{self_->ctrl()};
   }
   signalled_.store(false, std::memory_order_seq_cst);
@@ -180,9 +178,7 @@ void port::drain() {
   // If a callback throws, the actor ends, and `close` finds the rest.
   struct end_of_drain {
     bool& flag;
-    ~end_of_drain() {
-      flag = false;
-    }
+    ~end_of_drain() { flag = false; }
   } guard{draining_};
   while (posted_.load(std::memory_order_seq_cst) != nullptr) {
     port_item* in_order = nullptr;

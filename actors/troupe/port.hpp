@@ -51,13 +51,9 @@ public:
   port_waiter(const port_waiter&) = delete;
   port_waiter& operator=(const port_waiter&) = delete;
 
-  op_state& op() const noexcept {
-    return *op_;
-  }
+  op_state& op() const noexcept { return *op_; }
 
-  port& home() const noexcept {
-    return *port_;
-  }
+  port& home() const noexcept { return *port_; }
 
   void on_complete(op_state&) noexcept final;
 
@@ -129,9 +125,7 @@ public:
   void remove(port_resident& resident);
 
   /// Returns the actor; null once it has ended.
-  caf::event_based_actor* self() const noexcept {
-    return self_;
-  }
+  caf::event_based_actor* self() const noexcept { return self_; }
 
   /// Returns whether the actor has ended.
   bool closed() const noexcept {

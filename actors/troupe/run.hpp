@@ -28,22 +28,23 @@ auto run(caf::actor_system& system, F fn, Ts... xs) {
   // A coroutine refers to its closure, so that has to live as long.
   auto call = std::make_shared<F>(std::move(fn));
   system.spawn([promise = std::move(promise), call = std::move(call),
-                ... args = std::move(xs)](caf::event_based_actor* self) mutable {
+                ... args =
+                    std::move(xs)](caf::event_based_actor* self) mutable {
     auto fail = [promise, call](const caf::error& why) {
       if (auto original = exception_of(why))
         promise->set_exception(std::move(original));
       else
         promise->set_exception(std::make_exception_ptr(
-          failure{failure_of(why)->code, describe(why)}));
+            failure{failure_of(why)->code, describe(why)}));
     };
     operation<result> body = (*call)(self, std::move(args)...);
     if constexpr (std::is_void_v<result>)
       std::move(body).then(
-        self, [promise, call] { promise->set_value(); }, fail);
+          self, [promise, call] { promise->set_value(); }, fail);
     else
       std::move(body).then(
-        self,
-        [promise, call](result x) { promise->set_value(std::move(x)); }, fail);
+          self, [promise, call](result x) { promise->set_value(std::move(x)); },
+          fail);
     promise.reset();
   });
   try {

@@ -31,8 +31,7 @@ public:
   using pull_function = std::function<std::optional<operation<T>>()>;
 
   stream(pull_function pull, std::size_t window)
-    : pull_{std::move(pull)}, window_{window} {
-  }
+      : pull_{std::move(pull)}, window_{window} {}
 
   /// Pulls no more elements and cancels what has not started once `token` is
   /// stopped; `next` then throws `failure` with `ec::cancelled`.
@@ -51,11 +50,10 @@ public:
     fill();
     if (under_way_.empty())
       return operation<std::optional<T>>{
-        make_ref<stream_step>(ref_ptr<op_state>{})};
+          make_ref<stream_step>(ref_ptr<op_state>{})};
     auto first = std::move(under_way_.front());
     under_way_.pop_front();
-    return operation<std::optional<T>>{
-      make_ref<stream_step>(first.consume())};
+    return operation<std::optional<T>>{make_ref<stream_step>(first.consume())};
   }
 
   /// Reads the stream by blocking, as a range.
@@ -67,22 +65,16 @@ public:
 
     iterator() = default;
 
-    explicit iterator(stream& from) : from_{&from} {
-      ++*this;
-    }
+    explicit iterator(stream& from) : from_{&from} { ++*this; }
 
-    T& operator*() const {
-      return *from_->current_;
-    }
+    T& operator*() const { return *from_->current_; }
 
     iterator& operator++() {
       from_->current_ = from_->next().get();
       return *this;
     }
 
-    void operator++(int) {
-      ++*this;
-    }
+    void operator++(int) { ++*this; }
 
     friend bool operator==(const iterator& x, std::default_sentinel_t) {
       return !x.from_->current_;
@@ -92,21 +84,16 @@ public:
     stream* from_ = nullptr;
   };
 
-  iterator begin() {
-    return iterator{*this};
-  }
+  iterator begin() { return iterator{*this}; }
 
-  std::default_sentinel_t end() const {
-    return std::default_sentinel;
-  }
+  std::default_sentinel_t end() const { return std::default_sentinel; }
 
 private:
   /// Passes on the outcome of one request.
   class stream_step final : public plain_op, private continuation {
   public:
     explicit stream_step(ref_ptr<op_state> source)
-      : source_{std::move(source)} {
-    }
+        : source_{std::move(source)} {}
 
     void* result() override {
       if (source_ && !result_)
@@ -135,9 +122,7 @@ private:
     }
 
   private:
-    void on_complete(op_state&) noexcept override {
-      pass_on();
-    }
+    void on_complete(op_state&) noexcept override { pass_on(); }
 
     void pass_on() noexcept {
       if (source_)
@@ -181,10 +166,9 @@ auto pool::imap(Range&& range, F fn, std::size_t max_in_flight) const {
   // Where the range has been read up to, and what is called.
   struct source {
     source(pool owner, elements xs, F f)
-      : home{std::move(owner)},
-        range(std::move(xs)),
-        call{std::make_shared<F>(std::move(f))} {
-    }
+        : home{std::move(owner)},
+          range(std::move(xs)),
+          call{std::make_shared<F>(std::move(f))} {}
 
     pool home;
     elements range;
@@ -192,7 +176,7 @@ auto pool::imap(Range&& range, F fn, std::size_t max_in_flight) const {
     std::optional<std::ranges::iterator_t<elements>> at;
   };
   auto from = std::make_shared<source>(
-    *this, elements(std::forward<Range>(range)), std::move(fn));
+      *this, elements(std::forward<Range>(range)), std::move(fn));
   using result = request_result_t<F&, element&>;
   auto pull = [from]() -> std::optional<operation<result>> {
     // Advances late: the elements of a lazy range may be expensive.
@@ -203,10 +187,10 @@ auto pool::imap(Range&& range, F fn, std::size_t max_in_flight) const {
     if (*from->at == std::ranges::end(from->range))
       return std::nullopt;
     return from->home.run(
-      [](context& ctx, const std::shared_ptr<F>& call, element x) -> result {
-        return call_request(ctx, *call, x);
-      },
-      from->call, static_cast<element>(**from->at));
+        [](context& ctx, const std::shared_ptr<F>& call, element x) -> result {
+          return call_request(ctx, *call, x);
+        },
+        from->call, static_cast<element>(**from->at));
   };
   auto window = max_in_flight > 0 ? max_in_flight : 4 * options().workers;
   return stream<result>{std::move(pull), window};

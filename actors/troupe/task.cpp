@@ -4,7 +4,7 @@ namespace troupe {
 
 task_state::task_state(caf::event_based_actor* self,
                        std::coroutine_handle<> frame)
-  : port_{port::of(self)}, frame_{frame} {
+    : port_{port::of(self)}, frame_{frame} {
   port_->add(static_cast<port_resident&>(*this));
 }
 
@@ -21,9 +21,9 @@ void task_state::end_of_body() noexcept {
 
 void task_state::lose_frame() noexcept {
   destroy_frame();
-  finish_with(make_failure(
-    ec::owner_gone, "the actor in which the task lived has ended", true,
-    label()));
+  finish_with(make_failure(ec::owner_gone,
+                           "the actor in which the task lived has ended", true,
+                           label()));
 }
 
 void task_state::forget() noexcept {
@@ -79,9 +79,9 @@ void task_state::run() {
 
 void task_state::abandon() noexcept {
   destroy_frame();
-  finish_with(make_failure(
-    ec::owner_gone, "the actor in which the task was to live has ended", false,
-    label()));
+  finish_with(make_failure(ec::owner_gone,
+                           "the actor in which the task was to live has ended",
+                           false, label()));
 }
 
 void task_state::owner_gone() noexcept {

@@ -26,21 +26,15 @@ class task_state : public plain_op, private port_item, private port_resident {
 public:
   task_state(caf::event_based_actor* self, std::coroutine_handle<> frame);
 
-  port& home() const noexcept {
-    return *port_;
-  }
+  port& home() const noexcept { return *port_; }
 
   // -- for the frame, on the actor's thread -----------------------------------
 
   /// Returns whether the task was cancelled: then it waits for nothing more.
-  bool cancelled() const noexcept {
-    return cancelled_;
-  }
+  bool cancelled() const noexcept { return cancelled_; }
 
   /// Says what the task waits for; null: for nothing.
-  void set_awaited(op_state* op) noexcept {
-    awaited_ = op;
-  }
+  void set_awaited(op_state* op) noexcept { awaited_ = op; }
 
   /// The body has ended by an exception.
   void set_exception(std::exception_ptr what);
@@ -67,8 +61,7 @@ private:
 
   // Posted at most once at a time: as the start, later as the cancel.
   struct cancel_item final : port_item {
-    explicit cancel_item(task_state& owner) : task{owner} {
-    }
+    explicit cancel_item(task_state& owner) : task{owner} {}
     void run() override;
     void abandon() noexcept override;
     task_state& task;
@@ -94,9 +87,7 @@ public:
     value_.emplace(std::forward<U>(x));
   }
 
-  void* result() override {
-    return &*value_;
-  }
+  void* result() override { return &*value_; }
 
 private:
   std::optional<T> value_;
@@ -118,18 +109,15 @@ template <class T>
 class operation_awaiter final : public port_waiter {
 public:
   operation_awaiter(ref_ptr<op_state> op, task_state& waiting)
-    : port_waiter{std::move(op), ref_ptr<port>{&waiting.home()}},
-      task_{waiting} {
-  }
+      : port_waiter{std::move(op), ref_ptr<port>{&waiting.home()}},
+        task_{waiting} {}
 
   ~operation_awaiter() {
     if (!op().started())
       op().forget();
   }
 
-  bool await_ready() const noexcept {
-    return task_.cancelled();
-  }
+  bool await_ready() const noexcept { return task_.cancelled(); }
 
   bool await_suspend(std::coroutine_handle<> frame) {
     frame_ = frame;
@@ -153,9 +141,7 @@ private:
     frame_.resume();
   }
 
-  void discard() noexcept override {
-    task_.lose_frame();
-  }
+  void discard() noexcept override { task_.lose_frame(); }
 
   task_state& task_;
   std::coroutine_handle<> frame_;
@@ -170,27 +156,20 @@ concept actor_pointer = std::convertible_to<Self, caf::event_based_actor*>;
 template <class T>
 class task_promise_base {
 public:
-  explicit task_promise_base(caf::event_based_actor* self) : self_{self} {
-  }
+  explicit task_promise_base(caf::event_based_actor* self) : self_{self} {}
 
-  std::suspend_always initial_suspend() const noexcept {
-    return {};
-  }
+  std::suspend_always initial_suspend() const noexcept { return {}; }
 
   auto final_suspend() const noexcept {
     struct end {
-      explicit end(task_state& owner) noexcept : task{owner} {
-      }
+      explicit end(task_state& owner) noexcept : task{owner} {}
       end(const end&) = delete;
-      bool await_ready() const noexcept {
-        return false;
-      }
+      bool await_ready() const noexcept { return false; }
       void await_suspend(std::coroutine_handle<>) const noexcept {
         // Destroys the frame, and with it this awaiter.
         task.end_of_body();
       }
-      void await_resume() const noexcept {
-      }
+      void await_resume() const noexcept {}
       task_state& task;
     };
     return end{*state_};
@@ -220,15 +199,12 @@ class task_promise : public task_promise_base<T> {
 public:
   template <actor_pointer Self, class... Ts>
   explicit task_promise(Self& self, Ts&...)
-    : task_promise_base<T>{static_cast<caf::event_based_actor*>(self)} {
-  }
+      : task_promise_base<T>{static_cast<caf::event_based_actor*>(self)} {}
 
   // For lambdas and members, whose first argument is the object.
   template <class Object, actor_pointer Self, class... Ts>
-    requires(!actor_pointer<Object>)
-  task_promise(Object&, Self& self, Ts&...)
-    : task_promise_base<T>{static_cast<caf::event_based_actor*>(self)} {
-  }
+  requires(!actor_pointer<Object>) task_promise(Object&, Self& self, Ts&...)
+      : task_promise_base<T>{static_cast<caf::event_based_actor*>(self)} {}
 
   task<T> get_return_object();
 
@@ -243,19 +219,15 @@ class task_promise<void> : public task_promise_base<void> {
 public:
   template <actor_pointer Self, class... Ts>
   explicit task_promise(Self& self, Ts&...)
-    : task_promise_base<void>{static_cast<caf::event_based_actor*>(self)} {
-  }
+      : task_promise_base<void>{static_cast<caf::event_based_actor*>(self)} {}
 
   template <class Object, actor_pointer Self, class... Ts>
-    requires(!actor_pointer<Object>)
-  task_promise(Object&, Self& self, Ts&...)
-    : task_promise_base<void>{static_cast<caf::event_based_actor*>(self)} {
-  }
+  requires(!actor_pointer<Object>) task_promise(Object&, Self& self, Ts&...)
+      : task_promise_base<void>{static_cast<caf::event_based_actor*>(self)} {}
 
   task<void> get_return_object();
 
-  void return_void() const noexcept {
-  }
+  void return_void() const noexcept {}
 };
 
 // -- task ---------------------------------------------------------------------
@@ -266,8 +238,8 @@ public:
 /// to the actor, an event-based one: the task must be made on that actor's
 /// thread, and is resumed and destroyed there only. Lazy: it runs once it is
 /// awaited, or consumed as the `operation` that it converts to. If the actor
-/// ends first, the frame is destroyed, after the requests that it waits for have
-/// returned, and whoever waits gets `ec::owner_gone`.
+/// ends first, the frame is destroyed, after the requests that it waits for
+/// have returned, and whoever waits gets `ec::owner_gone`.
 template <class T>
 class [[nodiscard]] task {
 public:
@@ -275,8 +247,7 @@ public:
   using promise_type = task_promise<T>;
 
   explicit task(ref_ptr<task_state> state) noexcept
-    : state_{std::move(state)} {
-  }
+      : state_{std::move(state)} {}
 
   task(task&&) noexcept = default;
 
@@ -291,9 +262,7 @@ public:
       state_->forget();
   }
 
-  operator operation<T>() && {
-    return operation<T>{std::move(state_)};
-  }
+  operator operation<T>() && { return operation<T>{std::move(state_)}; }
 
   /// As the members of `operation`.
   template <class... Callbacks>
@@ -301,9 +270,7 @@ public:
     operation<T>{std::move(state_)}.then(self, std::move(callbacks)...);
   }
 
-  operation<T> start() && {
-    return operation<T>{std::move(state_)}.start();
-  }
+  operation<T> start() && { return operation<T>{std::move(state_)}.start(); }
 
 private:
   ref_ptr<task_state> state_;
@@ -312,13 +279,13 @@ private:
 template <class T>
 task<T> task_promise<T>::get_return_object() {
   this->state_ = make_ref<task_state_of<T>>(
-    this->self_, std::coroutine_handle<task_promise>::from_promise(*this));
+      this->self_, std::coroutine_handle<task_promise>::from_promise(*this));
   return task<T>{this->state_};
 }
 
 inline task<void> task_promise<void>::get_return_object() {
   state_ = make_ref<task_state_of<void>>(
-    self_, std::coroutine_handle<task_promise>::from_promise(*this));
+      self_, std::coroutine_handle<task_promise>::from_promise(*this));
   return task<void>{state_};
 }
 

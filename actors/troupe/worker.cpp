@@ -12,12 +12,11 @@ namespace troupe {
 
 worker::worker(caf::actor_config& cfg, ref_ptr<dispatcher> home,
                actor_cell* cell)
-  : caf::event_based_actor(cfg), home_{std::move(home)}, cell_{cell} {
-}
+    : caf::event_based_actor(cfg), home_{std::move(home)}, cell_{cell} {}
 
 caf::behavior worker::make_behavior() {
   return {
-    [this](wake_atom) { work(); },
+      [this](wake_atom) { work(); },
   };
 }
 

@@ -26,9 +26,7 @@ public:
 
   caf::behavior make_behavior() override;
 
-  const char* name() const override {
-    return "troupe.worker";
-  }
+  const char* name() const override { return "troupe.worker"; }
 
   void on_exit() override;
 

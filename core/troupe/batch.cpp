@@ -47,8 +47,7 @@ struct batch::extras {
 
 // -- construction -------------------------------------------------------------
 
-batch::batch(std::uint32_t size) : size_{size}, barrier_{size} {
-}
+batch::batch(std::uint32_t size) : size_{size}, barrier_{size} {}
 
 batch::~batch() {
   delete extras_.load(std::memory_order_acquire);
@@ -171,19 +170,18 @@ void batch::drop_unstarted() noexcept {
   count_dropped(dropped);
 }
 
-// The barrier cannot reach zero before these are counted, so whoever counts them
-// still has the time to say why.
+// The barrier cannot reach zero before these are counted, so whoever counts
+// them still has the time to say why.
 void batch::count_dropped(std::uint32_t requests) noexcept {
   if (requests == 0)
     return;
   cancelled_count_.fetch_add(requests, std::memory_order_relaxed);
   if (!has_failed_.exchange(true, std::memory_order_acq_rel)) {
     auto why = drop_reason_.load(std::memory_order_seq_cst);
-    auto text = why == ec::owner_gone
-                  ? "the actor that asked for it has ended"
+    auto text = why == ec::owner_gone ? "the actor that asked for it has ended"
                 : why == ec::pool_stopped
-                  ? "the pool stopped before a worker took it"
-                  : "it was cancelled before it was complete";
+                    ? "the pool stopped before a worker took it"
+                    : "it was cancelled before it was complete";
     failure_ = make_failure(why, text, false, std::string{label()});
   }
   settle(requests);
@@ -249,8 +247,8 @@ batch::lane_array* batch::ensure_lanes() noexcept {
     return found;
   // A worker without a lane claims one request at a time, so any number is
   // correct; this one fits all workers and some nested callers.
-  auto made = std::make_unique<lane_array>(
-    std::min(static_cast<std::uint32_t>(home_->max_workers()) + 4, size_ / 16));
+  auto made = std::make_unique<lane_array>(std::min(
+      static_cast<std::uint32_t>(home_->max_workers()) + 4, size_ / 16));
   if (lanes_.compare_exchange_strong(found, made.get(),
                                      std::memory_order_seq_cst))
     return made.release();
@@ -296,7 +294,7 @@ bool batch::share::claim(index_range& started) noexcept {
   if (got)
     got = publish({static_cast<std::uint32_t>(index),
                    static_cast<std::uint32_t>(
-                     std::min<std::uint64_t>(index + want, size))});
+                       std::min<std::uint64_t>(index + want, size))});
   batch_.moves_ended_.fetch_add(1, std::memory_order_seq_cst);
   return got || steal(started);
 }
@@ -377,9 +375,9 @@ void batch::share::tune(std::uint32_t ran) noexcept {
   mark_ = now;
   auto each = std::max<std::int64_t>(1, spent.count() / std::max(1u, ran));
   auto fit = static_cast<std::uint64_t>(
-    std::chrono::nanoseconds{chunk_time}.count() / each);
+      std::chrono::nanoseconds{chunk_time}.count() / each);
   chunk_ = static_cast<std::uint32_t>(
-    std::clamp<std::uint64_t>(fit, 1, std::min(max_chunk, chunk_ * 4)));
+      std::clamp<std::uint64_t>(fit, 1, std::min(max_chunk, chunk_ * 4)));
 }
 
 } // namespace troupe

@@ -40,7 +40,8 @@ enum class leave_reason : std::uint8_t {
 ///                 advancing a lane's `next`, or taking a single request from
 ///                 `unclaimed_`, starts; exchanging `unclaimed_` or lowering a
 ///                 lane's `end` drops, or moves to another lane.
-///             (2) `barrier_` falls by one for each request that returned or was
+///             (2) `barrier_` falls by one for each request that returned or
+///             was
 ///                 dropped; whoever brings it to zero delivers.
 ///             (3) The user's function and arguments are destroyed before the
 ///                 batch is complete.
@@ -81,9 +82,7 @@ public:
 
   // -- everybody's side -------------------------------------------------------
 
-  batch* as_batch() noexcept final {
-    return this;
-  }
+  batch* as_batch() noexcept final { return this; }
 
   void cancel(ec why) noexcept final;
 
@@ -97,9 +96,7 @@ public:
 
   // -- properties -------------------------------------------------------------
 
-  std::uint32_t size() const noexcept {
-    return size_;
-  }
+  std::uint32_t size() const noexcept { return size_; }
 
   std::string_view label() const noexcept;
 
@@ -112,16 +109,12 @@ public:
   bool plain() const noexcept;
 
   /// Returns this batch as one that another batch may run as its own, or null.
-  virtual single_batch_base* as_single() noexcept {
-    return nullptr;
-  }
+  virtual single_batch_base* as_single() noexcept { return nullptr; }
 
   /// Says to which pool the batch goes. Before the start.
   void set_home(ref_ptr<dispatcher> home) noexcept;
 
-  dispatcher* home() const noexcept {
-    return home_.get();
-  }
+  dispatcher* home() const noexcept { return home_.get(); }
 
 protected:
   explicit batch(std::uint32_t size);
@@ -151,8 +144,7 @@ private:
   struct extras;
 
   struct lane_array {
-    explicit lane_array(std::uint32_t n) : count{n}, lanes{new lane[n]} {
-    }
+    explicit lane_array(std::uint32_t n) : count{n}, lanes{new lane[n]} {}
 
     std::uint32_t count;
     std::unique_ptr<lane[]> lanes;
@@ -204,7 +196,7 @@ private:
 class batch::share {
 public:
   share(batch& owner, worker_cell& cell, bool nested) noexcept
-    : batch_{owner}, cell_{cell}, nested_{nested || owner.size() == 1} {
+      : batch_{owner}, cell_{cell}, nested_{nested || owner.size() == 1} {
     // A single request is not worth a look at the clock.
     if (owner.size() > 1)
       mark_ = std::chrono::steady_clock::now();
@@ -224,9 +216,7 @@ public:
   bool claim(index_range& started) noexcept;
 
   /// The lane with the claimed requests; null if `claim` started a single one.
-  lane* claimed_lane() const noexcept {
-    return in_lane_ ? lane_ : nullptr;
-  }
+  lane* claimed_lane() const noexcept { return in_lane_ ? lane_ : nullptr; }
 
   /// Returns whether the worker should leave for another batch.
   bool asked_to_yield() const noexcept;

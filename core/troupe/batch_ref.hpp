@@ -15,16 +15,11 @@ class batch_ref {
 public:
   batch_ref() = default;
 
-  explicit batch_ref(ref_ptr<batch> target) : target_{std::move(target)} {
-  }
+  explicit batch_ref(ref_ptr<batch> target) : target_{std::move(target)} {}
 
-  batch* get() const noexcept {
-    return target_.get();
-  }
+  batch* get() const noexcept { return target_.get(); }
 
-  explicit operator bool() const noexcept {
-    return static_cast<bool>(target_);
-  }
+  explicit operator bool() const noexcept { return static_cast<bool>(target_); }
 
 private:
   ref_ptr<batch> target_;
@@ -44,8 +39,7 @@ T take_result(op_state& state) {
 template <class T>
 class typed_batch {
 public:
-  explicit typed_batch(ref_ptr<batch> target) : target_{std::move(target)} {
-  }
+  explicit typed_batch(ref_ptr<batch> target) : target_{std::move(target)} {}
 
   /// Sets the label that failures and completions carry. Before the submit.
   typed_batch& label(std::string text) {
@@ -54,15 +48,11 @@ public:
   }
 
   /// Returns what to put into the `submit_atom` message.
-  batch_ref ref() const {
-    return batch_ref{target_};
-  }
+  batch_ref ref() const { return batch_ref{target_}; }
 
   /// Moves the result out, once. Throws the failure if there is one.
   /// @pre the batch is complete: its `completion` has arrived
-  T result() {
-    return take_result<T>(*target_);
-  }
+  T result() { return take_result<T>(*target_); }
 
 private:
   ref_ptr<batch> target_;

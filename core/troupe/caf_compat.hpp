@@ -15,6 +15,8 @@
 #include <caf/all.hpp>
 #include <caf/config.hpp>
 
+#include "troupe/build_info.hpp"
+
 #if CAF_MAJOR_VERSION >= 1
 #  define TROUPE_CAF_1 1
 #  include <caf/init_global_meta_objects.hpp>

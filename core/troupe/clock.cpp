@@ -10,9 +10,7 @@ public:
     return std::chrono::steady_clock::now();
   }
 
-  bool call_at(time_point, std::function<void()>) override {
-    return false;
-  }
+  bool call_at(time_point, std::function<void()>) override { return false; }
 };
 
 } // namespace

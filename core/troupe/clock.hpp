@@ -1,6 +1,6 @@
 // The one place where troupe asks what time it is. Idle rules, drain timeouts
-// and deadlines read time through a `clock`, so that a test can hand in one that
-// it moves by hand.
+// and deadlines read time through a `clock`, so that a test can hand in one
+// that it moves by hand.
 
 #pragma once
 

@@ -20,17 +20,14 @@ namespace troupe {
 class context {
 public:
   context(batch& owner, worker_cell& cell) noexcept
-    : batch_{owner}, cell_{cell} {
-  }
+      : batch_{owner}, cell_{cell} {}
 
   context(const context&) = delete;
   context& operator=(const context&) = delete;
 
   /// Returns the token that is stopped when nobody wants the outcome any more:
   /// the operation was cancelled, or a sibling failed.
-  std::stop_token stop_token() const {
-    return batch_.stop_token();
-  }
+  std::stop_token stop_token() const { return batch_.stop_token(); }
 
   /// Calls `hook()` when the request is asked to stop, at once and on the
   /// thread that asks; right here if that has happened already.
@@ -47,14 +44,10 @@ public:
   }
 
   /// Returns the number of the worker, from 1.
-  int worker() const noexcept {
-    return cell_.id();
-  }
+  int worker() const noexcept { return cell_.id(); }
 
   /// Returns the label of the operation, or an empty text.
-  std::string_view label() const noexcept {
-    return batch_.label();
-  }
+  std::string_view label() const noexcept { return batch_.label(); }
 
   /// Returns the worker's resource, opened on the worker's own thread before
   /// its first use there.
@@ -67,9 +60,7 @@ public:
   }
 
   /// Returns what the dispatcher knows of the worker.
-  worker_cell& cell() const noexcept {
-    return cell_;
-  }
+  worker_cell& cell() const noexcept { return cell_; }
 
 private:
   batch& batch_;
@@ -84,11 +75,11 @@ template <class Fn, class... Ts>
 inline constexpr bool is_plain_call = std::is_invocable_v<Fn, Ts...>;
 
 template <class Fn, class... Ts>
-concept request_function
-  = std::is_invocable_v<Fn, Ts...> || std::is_invocable_v<Fn, context&, Ts...>;
+concept request_function =
+    std::is_invocable_v<Fn, Ts...> || std::is_invocable_v<Fn, context&, Ts...>;
 
 template <class Fn, class... Ts>
-  requires request_function<Fn, Ts...>
+requires request_function<Fn, Ts...>
 decltype(auto) call_request(context& ctx, Fn&& fn, Ts&&... xs) {
   if constexpr (is_plain_call<Fn, Ts...>)
     return std::invoke(std::forward<Fn>(fn), std::forward<Ts>(xs)...);
@@ -99,6 +90,6 @@ decltype(auto) call_request(context& ctx, Fn&& fn, Ts&&... xs) {
 /// What a request yields: the decayed result of the call.
 template <class Fn, class... Ts>
 using request_result_t = std::decay_t<decltype(call_request(
-  std::declval<context&>(), std::declval<Fn>(), std::declval<Ts>()...))>;
+    std::declval<context&>(), std::declval<Fn>(), std::declval<Ts>()...))>;
 
 } // namespace troupe

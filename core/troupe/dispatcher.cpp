@@ -62,12 +62,11 @@ void dispatcher::unlist(batch& work) noexcept {
 // -- construction -------------------------------------------------------------
 
 dispatcher::dispatcher(effective_options options, std::unique_ptr<staff> crew)
-  : options_{std::move(options)},
-    resource_{options_.resource.value_or(resource_spec{})},
-    clock_{options_.clock ? *options_.clock : steady_clock()},
-    staff_{std::move(crew)},
-    max_workers_{options_.workers} {
-}
+    : options_{std::move(options)},
+      resource_{options_.resource.value_or(resource_spec{})},
+      clock_{options_.clock ? *options_.clock : steady_clock()},
+      staff_{std::move(crew)},
+      max_workers_{options_.workers} {}
 
 dispatcher::~dispatcher() = default;
 
@@ -111,7 +110,7 @@ void dispatcher::add_unfinished(receipt& what) const {
     if (work == nullptr)
       continue;
     what.still_running.push_back(
-      {std::string{work->label()}, cell->id(), cell->since_});
+        {std::string{work->label()}, cell->id(), cell->since_});
     if (std::find(seen.begin(), seen.end(), work) != seen.end())
       continue;
     seen.push_back(work);
@@ -134,8 +133,8 @@ void dispatcher::submit(ref_ptr<batch> work) {
       guard.unlock();
       refused_.fetch_add(1, std::memory_order_relaxed);
       work->refuse(ec::pool_stopped, "the pool '" + name()
-                                       + "' has stopped; it takes no more "
-                                         "requests");
+                                         + "' has stopped; it takes no more "
+                                           "requests");
       return;
     }
     if (!nested && full()) {
@@ -143,10 +142,10 @@ void dispatcher::submit(ref_ptr<batch> work) {
       guard.unlock();
       refused_.fetch_add(1, std::memory_order_relaxed);
       work->refuse(ec::queue_full,
-                   "the queue of the pool '" + name() + "' is full: "
-                     + std::to_string(depth)
-                     + " submissions wait; raise troupe.max-queued, or set "
-                       "troupe.on-full=wait");
+                   "the queue of the pool '" + name()
+                       + "' is full: " + std::to_string(depth)
+                       + " submissions wait; raise troupe.max-queued, or set "
+                         "troupe.on-full=wait");
       return;
     }
     auto made = batch::phase::made;
@@ -330,8 +329,8 @@ void dispatcher::account(batch& work) noexcept {
     cancelled_.fetch_add(dropped, std::memory_order_relaxed);
   if (subscribed_.load(std::memory_order_relaxed))
     staff_->completed(work.summary());
-  auto before = work.phase_.exchange(batch::phase::over,
-                                     std::memory_order_seq_cst);
+  auto before =
+      work.phase_.exchange(batch::phase::over, std::memory_order_seq_cst);
   if (before == batch::phase::admitted
       && outstanding_.fetch_sub(1, std::memory_order_seq_cst) == 1
       && watched_.load(std::memory_order_seq_cst))
@@ -366,15 +365,15 @@ std::size_t dispatcher::take_growth() {
   auto room = max_workers() - live;
   std::uint64_t demand = 0;
   for (auto list : {&waiting_, &running_})
-    for (auto x = list->first; x != nullptr && demand < room + starting_; x = x->next_)
+    for (auto x = list->first; x != nullptr && demand < room + starting_;
+         x = x->next_)
       demand += x->unclaimed();
   // Those that are about to start will take something, too.
   demand -= std::min<std::uint64_t>(demand, starting_);
   auto more = std::min<std::uint64_t>(room, demand);
   if (live < options_.min_workers)
     more = std::max<std::uint64_t>(more, options_.min_workers - live);
-  live_.fetch_add(static_cast<std::uint32_t>(more),
-                  std::memory_order_relaxed);
+  live_.fetch_add(static_cast<std::uint32_t>(more), std::memory_order_relaxed);
   starting_ += more;
   return more;
 }

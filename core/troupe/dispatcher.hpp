@@ -56,24 +56,16 @@ public:
 
   // -- properties -------------------------------------------------------------
 
-  const std::string& name() const noexcept {
-    return options_.name;
-  }
+  const std::string& name() const noexcept { return options_.name; }
 
   /// Returns the options in effect.
   effective_options options() const;
 
-  std::chrono::nanoseconds spin() const noexcept {
-    return options_.spin;
-  }
+  std::chrono::nanoseconds spin() const noexcept { return options_.spin; }
 
-  const resource_spec& resource() const noexcept {
-    return resource_;
-  }
+  const resource_spec& resource() const noexcept { return resource_; }
 
-  clock& time() const noexcept {
-    return clock_;
-  }
+  clock& time() const noexcept { return clock_; }
 
   std::size_t max_workers() const noexcept {
     return max_workers_.load(std::memory_order_relaxed);
@@ -88,9 +80,7 @@ public:
     return outstanding_.load(std::memory_order_seq_cst);
   }
 
-  staff& crew() const noexcept {
-    return *staff_;
-  }
+  staff& crew() const noexcept { return *staff_; }
 
   pool_stats stats() const;
 

@@ -14,7 +14,7 @@ namespace {
 std::string readable(const std::type_info& type) {
   int status = 0;
   std::unique_ptr<char, decltype(&std::free)> name{
-    abi::__cxa_demangle(type.name(), nullptr, nullptr, &status), &std::free};
+      abi::__cxa_demangle(type.name(), nullptr, nullptr, &status), &std::free};
   return status == 0 ? std::string{name.get()} : std::string{type.name()};
 }
 
@@ -56,32 +56,32 @@ std::string with_place(std::string text, const std::string& label,
 
 std::string_view to_string(ec code) noexcept {
   switch (code) {
-    case ec::request_failed:
-      return "request_failed";
-    case ec::cancelled:
-      return "cancelled";
-    case ec::deadline_exceeded:
-      return "deadline_exceeded";
-    case ec::queue_full:
-      return "queue_full";
-    case ec::pool_stopped:
-      return "pool_stopped";
-    case ec::worker_lost:
-      return "worker_lost";
-    case ec::would_deadlock:
-      return "would_deadlock";
-    case ec::invalid_option:
-      return "invalid_option";
-    case ec::already_consumed:
-      return "already_consumed";
-    case ec::owner_gone:
-      return "owner_gone";
-    case ec::resource_unavailable:
-      return "resource_unavailable";
-    case ec::node_lost:
-      return "node_lost";
-    case ec::unknown_procedure:
-      return "unknown_procedure";
+  case ec::request_failed:
+    return "request_failed";
+  case ec::cancelled:
+    return "cancelled";
+  case ec::deadline_exceeded:
+    return "deadline_exceeded";
+  case ec::queue_full:
+    return "queue_full";
+  case ec::pool_stopped:
+    return "pool_stopped";
+  case ec::worker_lost:
+    return "worker_lost";
+  case ec::would_deadlock:
+    return "would_deadlock";
+  case ec::invalid_option:
+    return "invalid_option";
+  case ec::already_consumed:
+    return "already_consumed";
+  case ec::owner_gone:
+    return "owner_gone";
+  case ec::resource_unavailable:
+    return "resource_unavailable";
+  case ec::node_lost:
+    return "node_lost";
+  case ec::unknown_procedure:
+    return "unknown_procedure";
   }
   return "unknown code";
 }
@@ -97,10 +97,9 @@ struct failure::details {
 
 failure::failure(ec code, const std::string& text, bool started,
                  std::string label, int worker)
-  : std::runtime_error{text},
-    details_{std::make_shared<details>(
-      details{code, started, std::move(label), worker})} {
-}
+    : std::runtime_error{text},
+      details_{std::make_shared<details>(
+          details{code, started, std::move(label), worker})} {}
 
 ec failure::code() const noexcept {
   return details_->code;
@@ -119,8 +118,8 @@ int failure::worker() const noexcept {
 }
 
 caf::error failure::to_error() const {
-  return troupe::to_error(make_failure(code(), what(), started(), label(),
-                                       worker()));
+  return troupe::to_error(
+      make_failure(code(), what(), started(), label(), worker()));
 }
 
 // -- records ------------------------------------------------------------------
@@ -129,7 +128,7 @@ failure_ptr make_failure(ec code, std::string text, bool started,
                          std::string label, int worker) {
   auto full = with_place(std::move(text), label, {});
   return std::make_shared<failure_record>(failure_record{
-    code, nullptr, std::move(full), started, std::move(label), worker});
+      code, nullptr, std::move(full), started, std::move(label), worker});
 }
 
 failure_ptr make_failure(std::exception_ptr exception, std::string label,
@@ -144,8 +143,8 @@ failure_ptr make_failure(std::exception_ptr exception, std::string label,
     // Every other type means that the request failed.
   }
   return std::make_shared<failure_record>(
-    failure_record{code, std::move(exception), std::move(text), true,
-                   std::move(label), worker});
+      failure_record{code, std::move(exception), std::move(text), true,
+                     std::move(label), worker});
 }
 
 void rethrow(const failure_record& record) {
@@ -190,8 +189,8 @@ caf::error to_error(const failure_ptr& record) {
 namespace {
 
 const failure_box* find_box(const caf::error& error) {
-  if (error == caf::none || !error.context().match_elements<std::string,
-                                                            failure_box>())
+  if (error == caf::none
+      || !error.context().match_elements<std::string, failure_box>())
     return nullptr;
   return &error.context().get_as<failure_box>(1);
 }
@@ -211,8 +210,7 @@ failure_ptr failure_of(const caf::error& error) {
 
 std::string describe(const caf::error& error) {
   if (auto box = find_box(error))
-    return std::string{to_string(box->record->code)} + ": "
-           + box->record->text;
+    return std::string{to_string(box->record->code)} + ": " + box->record->text;
   return caf::to_string(error);
 }
 

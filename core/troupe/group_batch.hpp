@@ -16,9 +16,8 @@ namespace troupe {
 class group_batch final : public batch_loop<group_batch> {
 public:
   explicit group_batch(std::vector<ref_ptr<batch>> members)
-    : batch_loop<group_batch>{static_cast<std::uint32_t>(members.size())},
-      members_{std::move(members)} {
-  }
+      : batch_loop<group_batch>{static_cast<std::uint32_t>(members.size())},
+        members_{std::move(members)} {}
 
   void run_one(std::uint32_t index, context& ctx) noexcept {
     auto& member = *members_[index];
@@ -28,9 +27,7 @@ public:
   }
 
 private:
-  void destroy_input() noexcept override {
-    members_.clear();
-  }
+  void destroy_input() noexcept override { members_.clear(); }
 
   std::vector<ref_ptr<batch>> members_;
 };

@@ -15,8 +15,7 @@ namespace troupe {
 class join_barrier {
 public:
   explicit join_barrier(std::uint32_t requests) noexcept
-    : remaining_{requests} {
-  }
+      : remaining_{requests} {}
 
   /// Counts replies. Returns true for the call that completes the count; what
   /// the others did before their call is visible to that caller.

@@ -1,6 +1,7 @@
-// The part of a batch that one worker has claimed and not started yet, published
-// as one atomic word so that others can take it away again: a cancel drops it,
-// an idle worker steals half of it, and a worker that yields leaves it behind.
+// The part of a batch that one worker has claimed and not started yet,
+// published as one atomic word so that others can take it away again: a cancel
+// drops it, an idle worker steals half of it, and a worker that yields leaves
+// it behind.
 
 #pragma once
 
@@ -15,13 +16,9 @@ struct index_range {
   std::uint32_t begin = 0;
   std::uint32_t end = 0;
 
-  std::uint32_t size() const noexcept {
-    return end - begin;
-  }
+  std::uint32_t size() const noexcept { return end - begin; }
 
-  bool empty() const noexcept {
-    return begin >= end;
-  }
+  bool empty() const noexcept { return begin >= end; }
 };
 
 /// Holds the unstarted requests of one worker.
@@ -41,9 +38,7 @@ public:
   }
 
   /// Ends the ownership; what is unstarted stays for others.
-  void disown() noexcept {
-    owned_.store(false, std::memory_order_release);
-  }
+  void disown() noexcept { owned_.store(false, std::memory_order_release); }
 
   /// @pre the lane is empty
   void publish(index_range range) noexcept {

@@ -29,14 +29,11 @@ public:
   using vector_type = std::vector<T>;
 
   explicit result_slots(std::uint32_t n)
-    : size_{n},
-      slots_{std::make_unique_for_overwrite<slot[]>(n)},
-      filled_{std::make_unique<bool[]>(n)} {
-  }
+      : size_{n},
+        slots_{std::make_unique_for_overwrite<slot[]>(n)},
+        filled_{std::make_unique<bool[]>(n)} {}
 
-  ~result_slots() {
-    clear();
-  }
+  ~result_slots() { clear(); }
 
   template <class Make>
   void fill(std::uint32_t index, Make make) {
@@ -79,24 +76,20 @@ private:
 /// vector itself is the slots. Not for bool, whose vector packs eight into one
 /// byte.
 template <class T>
-  requires(std::is_trivially_copyable_v<T>
-           && std::is_trivially_default_constructible_v<T>
-           && !std::same_as<T, bool>)
-class result_slots<T> {
+requires(
+    std::is_trivially_copyable_v<T>&& std::is_trivially_default_constructible_v<
+        T> && !std::same_as<T, bool>) class result_slots<T> {
 public:
   using vector_type = std::vector<T>;
 
-  explicit result_slots(std::uint32_t n) : all_(n), first_{all_.data()} {
-  }
+  explicit result_slots(std::uint32_t n) : all_(n), first_{all_.data()} {}
 
   template <class Make>
   void fill(std::uint32_t index, Make make) {
     first_[index] = make();
   }
 
-  vector_type take() noexcept {
-    return std::move(all_);
-  }
+  vector_type take() noexcept { return std::move(all_); }
 
 private:
   vector_type all_;
@@ -106,8 +99,7 @@ private:
 template <>
 class result_slots<void> {
 public:
-  explicit result_slots(std::uint32_t) {
-  }
+  explicit result_slots(std::uint32_t) {}
 
   template <class Make>
   void fill(std::uint32_t, Make make) {
@@ -122,8 +114,8 @@ public:
 template <std::ranges::input_range Range>
 auto keep_elements(Range&& range) {
   using kept = std::remove_cvref_t<Range>;
-  if constexpr (std::ranges::random_access_range<kept>
-                && std::ranges::sized_range<kept>)
+  if constexpr (std::ranges::random_access_range<
+                    kept> && std::ranges::sized_range<kept>)
     return kept(std::forward<Range>(range));
   else {
     std::vector<std::ranges::range_value_t<kept>> all;
@@ -134,16 +126,15 @@ auto keep_elements(Range&& range) {
 }
 
 template <class Range>
-using kept_elements_t
-  = decltype(keep_elements(std::declval<Range>()));
+using kept_elements_t = decltype(keep_elements(std::declval<Range>()));
 
 /// What a request gets: the element as an lvalue, or as an rvalue if the
 /// function takes only that.
 template <class Fn, class Elements>
 using element_argument_t = std::conditional_t<
-  request_function<Fn&, std::ranges::range_reference_t<Elements>>,
-  std::ranges::range_reference_t<Elements>,
-  std::ranges::range_rvalue_reference_t<Elements>>;
+    request_function<Fn&, std::ranges::range_reference_t<Elements>>,
+    std::ranges::range_reference_t<Elements>,
+    std::ranges::range_rvalue_reference_t<Elements>>;
 
 // -- batch --------------------------------------------------------------------
 
@@ -156,19 +147,18 @@ public:
 
   template <class F>
   map_batch(std::uint32_t n, Elements elements, F&& fn)
-    : batch_loop<map_batch>{n},
-      input_{std::in_place, std::move(elements), std::forward<F>(fn)},
-      first_{std::ranges::begin(input_->elements)},
-      slots_{n} {
-  }
+      : batch_loop<map_batch>{n},
+        input_{std::in_place, std::move(elements), std::forward<F>(fn)},
+        first_{std::ranges::begin(input_->elements)},
+        slots_{n} {}
 
   void run_one(std::uint32_t index, context& ctx) noexcept {
     this->guard(ctx, [&] {
       slots_.fill(index, [&]() -> value_type {
         using diff = std::ranges::range_difference_t<Elements>;
-        return call_request(ctx, input_->fn,
-                            static_cast<argument_type>(
-                              first_[static_cast<diff>(index)]));
+        return call_request(
+            ctx, input_->fn,
+            static_cast<argument_type>(first_[static_cast<diff>(index)]));
       });
     });
   }
@@ -184,24 +174,21 @@ public:
   }
 
 private:
-  void destroy_input() noexcept override {
-    input_.reset();
-  }
+  void destroy_input() noexcept override { input_.reset(); }
 
   struct input {
     template <class F>
     input(Elements xs, F&& f)
-      : elements{std::move(xs)}, fn(std::forward<F>(f)) {
-    }
+        : elements{std::move(xs)}, fn(std::forward<F>(f)) {}
 
     Elements elements;
     Fn fn;
   };
 
-  using taken_type
-    = std::conditional_t<std::is_void_v<value_type>, char,
+  using taken_type =
+      std::conditional_t<std::is_void_v<value_type>, char,
                          std::vector<std::conditional_t<
-                           std::is_void_v<value_type>, char, value_type>>>;
+                             std::is_void_v<value_type>, char, value_type>>>;
 
   std::optional<input> input_;
   std::ranges::iterator_t<Elements> first_;
@@ -217,18 +204,18 @@ auto make_map(Range&& range, F&& fn) {
   auto kept = keep_elements(std::forward<Range>(range));
   auto n = static_cast<std::size_t>(std::ranges::size(kept));
   if (n > batch::max_size)
-    throw failure{ec::invalid_option,
-                  "cannot map " + std::to_string(n)
-                    + " elements: a batch holds at most "
-                    + std::to_string(batch::max_size) + "; use imap"};
+    throw failure{ec::invalid_option, "cannot map " + std::to_string(n)
+                                          + " elements: a batch holds at most "
+                                          + std::to_string(batch::max_size)
+                                          + "; use imap"};
   return make_ref<type>(static_cast<std::uint32_t>(n), std::move(kept),
                         std::forward<F>(fn));
 }
 
 template <class Value>
 using map_result_t = std::conditional_t<
-  std::is_void_v<Value>, void,
-  std::vector<std::conditional_t<std::is_void_v<Value>, char, Value>>>;
+    std::is_void_v<Value>, void,
+    std::vector<std::conditional_t<std::is_void_v<Value>, char, Value>>>;
 
 /// Makes a batch of one request per element for those who submit it by message.
 template <std::ranges::input_range Range, class F>

@@ -6,14 +6,17 @@
 //
 //   message                       | answer, and when
 //   ------------------------------|---------------------------------------------
-//   (submit_atom, batch_ref)      | completion, when the batch is complete. Make
+//   (submit_atom, batch_ref)      | completion, when the batch is complete.
+//   Make
 //                                 | the batch with `make_batch` or
 //                                 | `make_map_batch`, read its results by
 //                                 | `result()`.
 //   (stats_atom)                  | pool_stats, at once
-//   (resize_atom, std::uint64_t)  | unit, at once; an error `invalid_option` for
+//   (resize_atom, std::uint64_t)  | unit, at once; an error `invalid_option`
+//   for
 //                                 | a count that is not accepted
-//   (subscribe_atom, caf::actor)  | unit, at once; from then on the actor gets a
+//   (subscribe_atom, caf::actor)  | unit, at once; from then on the actor gets
+//   a
 //                                 | `completion` for each batch, until it ends
 //   (drain_atom, caf::timespan)   | receipt, when the pool has shut down
 //
@@ -31,8 +34,8 @@
 #include "troupe/caf_compat.hpp"
 #include "troupe/completion.hpp"
 #include "troupe/error.hpp"
-#include "troupe/run_batch.hpp"
 #include "troupe/map_batch.hpp"
+#include "troupe/run_batch.hpp"
 
 #ifndef TROUPE_FIRST_TYPE_ID
 // Far from where applications start to number their own types.
@@ -50,28 +53,28 @@ struct failure_box {
 
 CAF_BEGIN_TYPE_ID_BLOCK(troupe, TROUPE_FIRST_TYPE_ID)
 
-  CAF_ADD_TYPE_ID(troupe, (troupe::ec))
-  CAF_ADD_TYPE_ID(troupe, (troupe::batch_ref))
-  CAF_ADD_TYPE_ID(troupe, (troupe::completion))
-  CAF_ADD_TYPE_ID(troupe, (troupe::receipt))
-  CAF_ADD_TYPE_ID(troupe, (troupe::pool_stats))
-  CAF_ADD_TYPE_ID(troupe, (troupe::failure_box))
+CAF_ADD_TYPE_ID(troupe, (troupe::ec))
+CAF_ADD_TYPE_ID(troupe, (troupe::batch_ref))
+CAF_ADD_TYPE_ID(troupe, (troupe::completion))
+CAF_ADD_TYPE_ID(troupe, (troupe::receipt))
+CAF_ADD_TYPE_ID(troupe, (troupe::pool_stats))
+CAF_ADD_TYPE_ID(troupe, (troupe::failure_box))
 
-  CAF_ADD_ATOM(troupe, troupe, submit_atom, "submit")
-  CAF_ADD_ATOM(troupe, troupe, stats_atom, "stats")
-  CAF_ADD_ATOM(troupe, troupe, resize_atom, "resize")
-  CAF_ADD_ATOM(troupe, troupe, subscribe_atom, "subscribe")
-  CAF_ADD_ATOM(troupe, troupe, drain_atom, "drain")
-  CAF_ADD_ATOM(troupe, troupe, set_atom, "set")
-  CAF_ADD_ATOM(troupe, troupe, clear_atom, "clear")
-  CAF_ADD_ATOM(troupe, troupe, is_set_atom, "is_set")
-  CAF_ADD_ATOM(troupe, troupe, wait_atom, "wait")
-  CAF_ADD_ATOM(troupe, troupe, wake_atom, "tr_wake")
-  CAF_ADD_ATOM(troupe, troupe, retire_atom, "tr_retire")
-  CAF_ADD_ATOM(troupe, troupe, grow_atom, "tr_grow")
-  CAF_ADD_ATOM(troupe, troupe, done_atom, "tr_done")
-  CAF_ADD_ATOM(troupe, troupe, tick_atom, "tr_tick")
-  CAF_ADD_ATOM(troupe, troupe, expire_atom, "tr_expire")
+CAF_ADD_ATOM(troupe, troupe, submit_atom, "submit")
+CAF_ADD_ATOM(troupe, troupe, stats_atom, "stats")
+CAF_ADD_ATOM(troupe, troupe, resize_atom, "resize")
+CAF_ADD_ATOM(troupe, troupe, subscribe_atom, "subscribe")
+CAF_ADD_ATOM(troupe, troupe, drain_atom, "drain")
+CAF_ADD_ATOM(troupe, troupe, set_atom, "set")
+CAF_ADD_ATOM(troupe, troupe, clear_atom, "clear")
+CAF_ADD_ATOM(troupe, troupe, is_set_atom, "is_set")
+CAF_ADD_ATOM(troupe, troupe, wait_atom, "wait")
+CAF_ADD_ATOM(troupe, troupe, wake_atom, "tr_wake")
+CAF_ADD_ATOM(troupe, troupe, retire_atom, "tr_retire")
+CAF_ADD_ATOM(troupe, troupe, grow_atom, "tr_grow")
+CAF_ADD_ATOM(troupe, troupe, done_atom, "tr_done")
+CAF_ADD_ATOM(troupe, troupe, tick_atom, "tr_tick")
+CAF_ADD_ATOM(troupe, troupe, expire_atom, "tr_expire")
 
 CAF_END_TYPE_ID_BLOCK(troupe)
 

@@ -44,8 +44,8 @@ void plain_op::cancel(ec why) noexcept {
 }
 
 void plain_op::drop(ec why) noexcept {
-  finish_with(make_failure(why, "it was cancelled before it had begun", false,
-                           label_));
+  finish_with(
+      make_failure(why, "it was cancelled before it had begun", false, label_));
 }
 
 void plain_op::do_start() {

@@ -75,8 +75,7 @@ public:
   virtual void cancel(ec why) noexcept = 0;
 
   /// The owner goes without having started it.
-  virtual void forget() noexcept {
-  }
+  virtual void forget() noexcept {}
 
   /// Names the operation in failures and completions. Before the start.
   virtual void set_label(std::string label) = 0;
@@ -89,8 +88,7 @@ public:
 
   /// Gives the calling thread the chance to do part of the work, if it is a
   /// worker that would otherwise block on its own pool.
-  virtual void help() noexcept {
-  }
+  virtual void help() noexcept {}
 
   /// How long a waiting thread looks for the outcome before it sleeps.
   virtual std::chrono::nanoseconds spin() const noexcept {
@@ -105,21 +103,15 @@ public:
 
   /// Returns why there is no result; null if there is one.
   /// @pre `done()`
-  const failure_ptr& failed() const noexcept {
-    return failure_;
-  }
+  const failure_ptr& failed() const noexcept { return failure_; }
 
   /// Returns this state as a batch, or null if it is something else.
-  virtual batch* as_batch() noexcept {
-    return nullptr;
-  }
+  virtual batch* as_batch() noexcept { return nullptr; }
 
   /// Returns the address of the result, whose type the `operation` knows; null
   /// for `void`.
   /// @pre `done() && !failed()`
-  virtual void* result() {
-    return nullptr;
-  }
+  virtual void* result() { return nullptr; }
 
 protected:
   virtual void do_start() = 0;
@@ -171,9 +163,7 @@ protected:
   /// Begins; `finish` or `finish_with` must follow, now or later.
   virtual void begin() = 0;
 
-  const std::string& label() const noexcept {
-    return label_;
-  }
+  const std::string& label() const noexcept { return label_; }
 
   /// Completes with what `failure_` says.
   void finish() noexcept;
@@ -201,12 +191,9 @@ private:
 /// Wakes a thread that blocks in `op_state::wait`.
 class unpark_thread final : public continuation {
 public:
-  explicit unpark_thread(parker& sleeper) noexcept : sleeper_{sleeper} {
-  }
+  explicit unpark_thread(parker& sleeper) noexcept : sleeper_{sleeper} {}
 
-  void on_complete(op_state&) noexcept override {
-    sleeper_.unpark();
-  }
+  void on_complete(op_state&) noexcept override { sleeper_.unpark(); }
 
 private:
   parker& sleeper_;

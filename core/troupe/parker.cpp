@@ -45,7 +45,7 @@ void futex_parker::park() noexcept {
 }
 
 bool futex_parker::park_until(
-  std::chrono::steady_clock::time_point deadline) noexcept {
+    std::chrono::steady_clock::time_point deadline) noexcept {
   using namespace std::chrono;
   auto since_boot = deadline.time_since_epoch();
   auto whole = duration_cast<seconds>(since_boot);

@@ -19,9 +19,7 @@ public:
   ref_counted(const ref_counted&) = delete;
   ref_counted& operator=(const ref_counted&) = delete;
 
-  void ref() const noexcept {
-    refs_.fetch_add(1, std::memory_order_relaxed);
-  }
+  void ref() const noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }
 
   /// As `ref`, unless the last reference is gone already.
   bool try_ref() const noexcept {
@@ -58,27 +56,22 @@ public:
 
   ref_ptr() = default;
 
-  ref_ptr(std::nullptr_t) noexcept {
-  }
+  ref_ptr(std::nullptr_t) noexcept {}
 
   explicit ref_ptr(T* ptr) noexcept : ptr_{ptr} {
     if (ptr_)
       ptr_->ref();
   }
 
-  ref_ptr(T* ptr, adopt_ref_t) noexcept : ptr_{ptr} {
-  }
+  ref_ptr(T* ptr, adopt_ref_t) noexcept : ptr_{ptr} {}
 
-  ref_ptr(const ref_ptr& other) noexcept : ref_ptr{other.ptr_} {
-  }
+  ref_ptr(const ref_ptr& other) noexcept : ref_ptr{other.ptr_} {}
 
-  ref_ptr(ref_ptr&& other) noexcept : ptr_{other.release()} {
-  }
+  ref_ptr(ref_ptr&& other) noexcept : ptr_{other.release()} {}
 
   template <class U>
-    requires std::convertible_to<U*, T*>
-  ref_ptr(ref_ptr<U> other) noexcept : ptr_{other.release()} {
-  }
+  requires std::convertible_to<U*, T*> ref_ptr(ref_ptr<U> other)
+  noexcept : ptr_{other.release()} {}
 
   ref_ptr& operator=(ref_ptr other) noexcept {
     std::swap(ptr_, other.ptr_);
@@ -92,26 +85,16 @@ public:
 
   // -- properties -------------------------------------------------------------
 
-  T* get() const noexcept {
-    return ptr_;
-  }
+  T* get() const noexcept { return ptr_; }
 
-  T& operator*() const noexcept {
-    return *ptr_;
-  }
+  T& operator*() const noexcept { return *ptr_; }
 
-  T* operator->() const noexcept {
-    return ptr_;
-  }
+  T* operator->() const noexcept { return ptr_; }
 
-  explicit operator bool() const noexcept {
-    return ptr_ != nullptr;
-  }
+  explicit operator bool() const noexcept { return ptr_ != nullptr; }
 
   /// Gives up the reference without dropping it.
-  [[nodiscard]] T* release() noexcept {
-    return std::exchange(ptr_, nullptr);
-  }
+  [[nodiscard]] T* release() noexcept { return std::exchange(ptr_, nullptr); }
 
   friend bool operator==(const ref_ptr&, const ref_ptr&) = default;
 

@@ -29,8 +29,7 @@ struct resource_spec {
 template <class T, class Open>
 resource_spec make_resource(Open open) {
   return {typeid(T), [open = std::move(open)]() mutable {
-            return std::static_pointer_cast<void>(
-              std::make_shared<T>(open()));
+            return std::static_pointer_cast<void>(std::make_shared<T>(open()));
           }};
 }
 
@@ -40,7 +39,7 @@ resource_spec make_resource(Open open, Close close) {
   auto make = [open = std::move(open), close = std::move(close)]() mutable {
     return std::shared_ptr<void>{new T(open()), [close](void* ptr) mutable {
                                    std::unique_ptr<T> owned{
-                                     static_cast<T*>(ptr)};
+                                       static_cast<T*>(ptr)};
                                    close(*owned);
                                  }};
   };

@@ -34,20 +34,19 @@ public:
 
   template <class F, class... Ts>
   explicit run_batch(F&& fn, Ts&&... xs)
-    : batch_loop<run_batch>{1},
-      input_{std::in_place, std::forward<F>(fn), std::forward<Ts>(xs)...} {
-  }
+      : batch_loop<run_batch>{1},
+        input_{std::in_place, std::forward<F>(fn), std::forward<Ts>(xs)...} {}
 
   void run_one(std::uint32_t, context& ctx) noexcept {
     this->guard(ctx, [&] {
       std::apply(
-        [&](Fn& fn, Args&... xs) {
-          if constexpr (std::is_void_v<result_type>)
-            call_request(ctx, std::move(fn), std::move(xs)...);
-          else
-            slot_.emplace(call_request(ctx, std::move(fn), std::move(xs)...));
-        },
-        *input_);
+          [&](Fn& fn, Args&... xs) {
+            if constexpr (std::is_void_v<result_type>)
+              call_request(ctx, std::move(fn), std::move(xs)...);
+            else
+              slot_.emplace(call_request(ctx, std::move(fn), std::move(xs)...));
+          },
+          *input_);
     });
   }
 
@@ -55,9 +54,7 @@ public:
     this->participate(cell, true);
   }
 
-  single_batch_base* as_single() noexcept override {
-    return this;
-  }
+  single_batch_base* as_single() noexcept override { return this; }
 
   void* result() override {
     if constexpr (std::is_void_v<result_type>)
@@ -67,13 +64,10 @@ public:
   }
 
 private:
-  void destroy_input() noexcept override {
-    input_.reset();
-  }
+  void destroy_input() noexcept override { input_.reset(); }
 
-  using slot_type
-    = std::conditional_t<std::is_void_v<result_type>, std::monostate,
-                         result_type>;
+  using slot_type = std::conditional_t<std::is_void_v<result_type>,
+                                       std::monostate, result_type>;
 
   std::optional<std::tuple<Fn, Args...>> input_;
   std::optional<slot_type> slot_;
@@ -82,11 +76,11 @@ private:
 /// Makes a batch of one request for those who submit it by message; function
 /// and arguments are decay-copied in.
 template <class F, class... Ts>
-  requires request_function<std::decay_t<F>, std::decay_t<Ts>...>
+requires request_function<std::decay_t<F>, std::decay_t<Ts>...>
 auto make_batch(F&& fn, Ts&&... xs) {
   using type = run_batch<std::decay_t<F>, std::decay_t<Ts>...>;
   return typed_batch<typename type::result_type>{
-    make_ref<type>(std::forward<F>(fn), std::forward<Ts>(xs)...)};
+      make_ref<type>(std::forward<F>(fn), std::forward<Ts>(xs)...)};
 }
 
 } // namespace troupe

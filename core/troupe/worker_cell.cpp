@@ -11,16 +11,14 @@ thread_local worker_cell* this_worker = nullptr;
 } // namespace
 
 worker_cell::worker_cell(dispatcher& home, int id)
-  : home_{home}, id_{id}, name_{home.name() + "-" + std::to_string(id)} {
-}
+    : home_{home}, id_{id}, name_{home.name() + "-" + std::to_string(id)} {}
 
 worker_cell* worker_cell::current() noexcept {
   return this_worker;
 }
 
 worker_cell::bind_thread::bind_thread(worker_cell& cell) noexcept
-  : previous_{std::exchange(this_worker, &cell)} {
-}
+    : previous_{std::exchange(this_worker, &cell)} {}
 
 worker_cell::bind_thread::~bind_thread() {
   this_worker = previous_;
@@ -61,9 +59,11 @@ void* worker_cell::resource(std::type_index type) {
   if (!spec.open || spec.type != type)
     throw failure{ec::resource_unavailable,
                   "the pool '" + home_.name()
-                    + "' has no resource of the type asked for; set "
-                      "pool_options::resource",
-                  true, {}, id_};
+                      + "' has no resource of the type asked for; set "
+                        "pool_options::resource",
+                  true,
+                  {},
+                  id_};
   if (!resource_)
     resource_ = spec.open();
   resource_in_use_ = true;

@@ -39,19 +39,13 @@ public:
 
   // -- properties -------------------------------------------------------------
 
-  dispatcher& home() const noexcept {
-    return home_;
-  }
+  dispatcher& home() const noexcept { return home_; }
 
   /// Numbers the workers of a pool, from 1.
-  int id() const noexcept {
-    return id_;
-  }
+  int id() const noexcept { return id_; }
 
   /// Returns pool and number, such as "io-3".
-  const std::string& name() const noexcept {
-    return name_;
-  }
+  const std::string& name() const noexcept { return name_; }
 
   // -- the worker's side ------------------------------------------------------
 
@@ -82,13 +76,10 @@ public:
   /// Surrounds requests that run inside another request's wait.
   class nested_scope {
   public:
-    explicit nested_scope(worker_cell& cell) noexcept : cell_{cell} {
-    }
+    explicit nested_scope(worker_cell& cell) noexcept : cell_{cell} {}
     nested_scope(const nested_scope&) = delete;
     nested_scope& operator=(const nested_scope&) = delete;
-    ~nested_scope() {
-      cell_.end_request();
-    }
+    ~nested_scope() { cell_.end_request(); }
 
   private:
     worker_cell& cell_;
@@ -109,19 +100,13 @@ public:
   /// `failure{ec::resource_unavailable}` if the pool has none of that type.
   void* resource(std::type_index type);
 
-  bool resource_in_use() const noexcept {
-    return resource_in_use_;
-  }
+  bool resource_in_use() const noexcept { return resource_in_use_; }
 
   /// The request that may have used the resource has returned.
-  void end_request() noexcept {
-    resource_in_use_ = false;
-  }
+  void end_request() noexcept { resource_in_use_ = false; }
 
   /// Closes the resource, on the worker's own thread.
-  void close_resource() noexcept {
-    resource_.reset();
-  }
+  void close_resource() noexcept { resource_.reset(); }
 
 private:
   friend class dispatcher;
