@@ -1,10 +1,15 @@
 #include "troupe/coordinator.hpp"
 
+#include <algorithm>
+
 #include "troupe/defaults.hpp"
 
 namespace troupe {
 
 namespace {
+
+// The shortest time between two looks at the idle workers. A guess.
+constexpr auto shortest_watch = std::chrono::milliseconds{10};
 
 /// Tells the coordinator that a batch submitted by message is complete.
 class report_complete final : public continuation {
@@ -98,6 +103,7 @@ coordinator::coordinator(caf::actor_config& cfg, ref_ptr<dispatcher> home,
     : caf::event_based_actor(cfg), home_{std::move(home)}, crew_{crew} {}
 
 caf::behavior coordinator::make_behavior() {
+  self_ = caf::strong_actor_ptr{ctrl()};
   start_workers();
   return {
       // -- from the dispatcher and the pool's handle
@@ -116,6 +122,7 @@ caf::behavior coordinator::make_behavior() {
         if (auto i = replies_.find(key); i != replies_.end()) {
           i->second.deliver(what);
           replies_.erase(i);
+          maybe_end();
         }
       },
       [this](expire_atom) { expire_drain(); },
@@ -154,6 +161,11 @@ caf::behavior coordinator::make_behavior() {
         return caf::unit;
       },
       [this](subscribe_atom, const caf::actor& who) -> caf::result<void> {
+        if (!who)
+          return to_error(make_failure(ec::invalid_option,
+                                       "cannot subscribe to the pool '"
+                                           + home_->name()
+                                           + "' without a valid actor"));
         subscribers_.emplace(who.address(), who);
         home_->subscribe(true);
         auto me = address();
@@ -174,6 +186,7 @@ caf::behavior coordinator::make_behavior() {
 }
 
 void coordinator::on_exit() {
+  self_ = nullptr;
   // Ended from outside: whoever waits must be told all the same.
   if (!ended_) {
     ended_ = true;
@@ -216,7 +229,9 @@ void coordinator::watch_idle(clock::time_point when) {
   if (watching_idle_ || ended_ || when == clock::time_point::max())
     return;
   watching_idle_ = true;
-  call_at(when, tick_atom_v);
+  // While workers are busy there may be nothing to retire for long; a short
+  // idle timeout must not make this actor busy, too.
+  call_at(std::max(when, home_->time().now() + shortest_watch), tick_atom_v);
 }
 
 // Sends a message to this actor, without keeping it alive until then.
@@ -265,7 +280,8 @@ void coordinator::run_aside(std::function<void()> what) {
 // -- the end ------------------------------------------------------------------
 
 void coordinator::maybe_end() {
-  if (ended_ || home_->outstanding() > 0)
+  // Who submitted by message hears of it by a message that is still behind.
+  if (ended_ || home_->outstanding() > 0 || !replies_.empty())
     return;
   if (draining_)
     end_drain();
@@ -280,11 +296,9 @@ void coordinator::begin_drain(caf::timespan timeout) {
   at_drain_ = home_->stats();
   home_->close_admission();
   home_->watch_outstanding(true);
-  if (home_->outstanding() == 0) {
-    end_drain();
-    return;
-  }
-  call_at(home_->time().now() + timeout, expire_atom_v);
+  maybe_end();
+  if (!ended_)
+    call_at(home_->time().now() + timeout, expire_atom_v);
 }
 
 void coordinator::expire_drain() {

@@ -101,6 +101,9 @@ private:
 
   ref_ptr<dispatcher> home_;
   pool_staff* crew_;
+  // Outlives the pool's last handle until nothing is outstanding; let go of at
+  // exit.
+  caf::strong_actor_ptr self_;
   std::map<caf::actor_addr, caf::actor> subscribers_;
   std::vector<caf::response_promise> drain_promises_;
   // Senders of submitted batches that wait for the completion.

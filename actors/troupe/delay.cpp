@@ -15,8 +15,21 @@ public:
 protected:
   void begin() override {
     actor_ = caf::strong_actor_ptr{self_->ctrl()};
-    auto over = [keep = ref_ptr<delay_state>{this}] { keep->expire(); };
-    id_ = compat::expect_timeout(self_, delay_, over);
+    auto tie =
+        std::make_shared<owner_tie<delay_state>>(ref_ptr<delay_state>{this});
+    id_ =
+        compat::expect_timeout(self_, delay_, [tie] { tie->state->expire(); });
+  }
+
+  friend struct owner_tie<delay_state>;
+
+  void lose_owner() noexcept {
+    if (over_.exchange(true))
+      return;
+    actor_ = nullptr;
+    finish_with(make_failure(ec::owner_gone,
+                             "the actor in which the delay ran has ended", true,
+                             label()));
   }
 
   void stop(ec why) noexcept override {

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -23,6 +24,20 @@ namespace troupe {
 /// Source: asyncio.sleep.
 operation<void> sleep_for(caf::event_based_actor* self,
                           std::chrono::nanoseconds delay);
+
+/// Is held by the handlers with which an actor waits on behalf of `State`. CAF
+/// destroys them when the actor ends; then the state completes at once, and no
+/// one waits for ever.
+template <class State>
+struct owner_tie {
+  explicit owner_tie(ref_ptr<State> target) noexcept
+      : state{std::move(target)} {}
+  owner_tie(const owner_tie&) = delete;
+  owner_tie& operator=(const owner_tie&) = delete;
+  ~owner_tie() { state->lose_owner(); }
+
+  ref_ptr<State> state;
+};
 
 /// A request of one actor to another, as an operation.
 template <class T>
@@ -55,6 +70,13 @@ public:
       this->finish_with(failure_of(why));
   }
 
+  void lose_owner() noexcept {
+    if (!over_.exchange(true))
+      this->finish_with(make_failure(
+          ec::owner_gone, "the actor that waited for an answer has ended", true,
+          this->label()));
+  }
+
 protected:
   void begin() override { send_(self_, ref_ptr<ask_state>{this}); }
 
@@ -84,12 +106,13 @@ operation<R> ask(caf::event_based_actor* self, const caf::actor& to,
                  std::chrono::nanoseconds timeout, Ts... xs) {
   using state = ask_state<R>;
   auto send = [=](caf::event_based_actor* from, ref_ptr<state> waiting) {
-    auto refuse = [waiting](const caf::error& why) { waiting->refuse(why); };
+    auto tie = std::make_shared<owner_tie<state>>(std::move(waiting));
+    auto refuse = [tie](const caf::error& why) { tie->state->refuse(why); };
     auto request = compat::ask(from, to, timeout, xs...);
     if constexpr (std::is_void_v<R>)
-      request.then([waiting] { waiting->fulfil(); }, refuse);
+      request.then([tie] { tie->state->fulfil(); }, refuse);
     else
-      request.then([waiting](R& x) { waiting->fulfil(std::move(x)); }, refuse);
+      request.then([tie](R& x) { tie->state->fulfil(std::move(x)); }, refuse);
   };
   return operation<R>{make_ref<state>(self, std::move(send))};
 }

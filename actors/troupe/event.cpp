@@ -1,5 +1,7 @@
 #include "troupe/event.hpp"
 
+#include <map>
+
 #include "troupe/messages.hpp"
 
 namespace troupe {
@@ -110,12 +112,13 @@ public:
         [this](is_set_atom) -> caf::result<bool> { return state_->is_set(); },
         [this](wait_atom) -> caf::result<void> {
           auto promise = make_response_promise();
-          auto reply = [promise]() mutable { promise.deliver(caf::unit); };
-          auto fail = [promise](caf::error why) mutable {
-            promise.deliver(std::move(why));
-          };
+          auto key = ++last_wait_;
+          waiting_.emplace(key, promise);
           operation<void>{make_ref<event_wait>(state_)}.then(
-              this, std::move(reply), std::move(fail));
+              this, [this, key] { take(key).deliver(caf::unit); },
+              [this, key](caf::error why) {
+                take(key).deliver(std::move(why));
+              });
           return promise;
         },
     };
@@ -123,8 +126,24 @@ public:
 
   const char* name() const override { return "troupe.event"; }
 
+  // Nobody can set an event whose handles are gone.
+  void on_exit() override {
+    auto why = to_error(make_failure(
+        ec::owner_gone, "the event was not set before its last handle went"));
+    for (auto& [key, promise] : waiting_)
+      promise.deliver(why);
+    waiting_.clear();
+  }
+
 private:
+  caf::response_promise take(std::uint64_t key) {
+    return std::move(waiting_.extract(key).mapped());
+  }
+
   ref_ptr<event_state> state_;
+  // Senders that wait for the event.
+  std::map<std::uint64_t, caf::response_promise> waiting_;
+  std::uint64_t last_wait_ = 0;
 };
 
 } // namespace

@@ -24,10 +24,15 @@ void gather_state::begin() {
   }
   barrier_.emplace(static_cast<std::uint32_t>(started_.size()));
   for (auto& part : started_) {
-    part->start();
-    // Whoever failed or was stopped meanwhile has passed over this part, unless
-    // it saw that it had started.
-    if (auto why = stop_reason_.load(std::memory_order_seq_cst); why != ec{})
+    auto why = stop_reason_.load(std::memory_order_seq_cst);
+    if (why == ec{}) {
+      part->start();
+      begun_.fetch_add(1, std::memory_order_seq_cst);
+      // Whoever failed or was stopped meanwhile has passed over this part,
+      // unless it saw that it had begun.
+      why = stop_reason_.load(std::memory_order_seq_cst);
+    }
+    if (why != ec{})
       part->cancel(why);
     if (!part->attach(*this))
       on_complete(*part);
@@ -84,9 +89,15 @@ void gather_state::fail(failure_ptr why) noexcept {
 void gather_state::stop(ec why) noexcept {
   auto none = ec{};
   stop_reason_.compare_exchange_strong(none, why, std::memory_order_seq_cst);
-  for (auto& part : started_)
-    if (part->started())
-      part->cancel(why);
+  auto begun = begun_.load(std::memory_order_seq_cst);
+  for (std::size_t i = 0; i < begun; ++i)
+    started_[i]->cancel(why);
+}
+
+void gather_state::drop(ec why) noexcept {
+  for (auto& part : parts_)
+    part->forget();
+  plain_op::drop(why);
 }
 
 void gather_state::help() noexcept {
@@ -95,8 +106,10 @@ void gather_state::help() noexcept {
 }
 
 void gather_state::set_label(std::string label) {
+  // A part that has started on its own keeps the name under which it did.
   for (auto& part : parts_)
-    part->set_label(label);
+    if (!part->started())
+      part->set_label(label);
   plain_op::set_label(std::move(label));
 }
 

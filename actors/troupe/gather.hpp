@@ -35,6 +35,8 @@ protected:
 
   void stop(ec why) noexcept override;
 
+  void drop(ec why) noexcept override;
+
   /// Returns the parts, in input order.
   const std::vector<ref_ptr<op_state>>& parts() const noexcept {
     return parts_;
@@ -49,6 +51,9 @@ private:
   // What is really started: the parts, where single requests of the same pool
   // are replaced by one batch of them.
   std::vector<ref_ptr<op_state>> started_;
+  // How many of these have begun, from the first on: only they can be stopped
+  // by other threads.
+  std::atomic<std::size_t> begun_{0};
   std::atomic<bool> has_failed_{false};
   // Why the parts shall stop; the first reason stays.
   std::atomic<ec> stop_reason_{ec{}};

@@ -56,7 +56,8 @@ struct port::target {
 };
 
 port::port(caf::event_based_actor* self)
-    : self_{self},
+    : owner_{self},
+      self_{self},
       system_{self->home_system()},
       target_{std::make_unique<target>()} {}
 
@@ -65,7 +66,7 @@ port::~port() = default;
 ref_ptr<port> port::of(caf::event_based_actor* self) {
   // An actor that waits once mostly waits again, on the same thread.
   static thread_local ref_ptr<port> latest;
-  if (latest && !latest->closed() && latest->self_ == self)
+  if (latest && !latest->closed() && latest->owner_ == self)
     return latest;
   auto& all = all_ports();
   {
@@ -139,10 +140,14 @@ void port::add(port_resident& resident) {
   if (residents_)
     residents_->prev_ = &resident;
   residents_ = &resident;
+  resident.linked_ = true;
   begin_outstanding();
 }
 
-void port::remove(port_resident& resident) {
+void port::remove(port_resident& resident) noexcept {
+  // When the port closes, the end of one resident may be the end of another.
+  if (!std::exchange(resident.linked_, false))
+    return;
   (resident.prev_ ? resident.prev_->next_ : residents_) = resident.next_;
   if (resident.next_)
     resident.next_->prev_ = resident.prev_;
@@ -230,7 +235,7 @@ void port::close() {
   {
     auto& all = all_ports();
     std::lock_guard guard{all.mutex};
-    all.ports.erase(self_);
+    all.ports.erase(owner_);
   }
   closed_.store(true, std::memory_order_release);
   expecting_ = false;

@@ -94,6 +94,7 @@ private:
 
   port_resident* prev_ = nullptr;
   port_resident* next_ = nullptr;
+  bool linked_ = false;
 };
 
 /// The entrance to one actor. All but `post` is for the actor's own thread.
@@ -122,7 +123,9 @@ public:
   void add(port_waiter& waiter);
 
   void add(port_resident& resident);
-  void remove(port_resident& resident);
+
+  /// Does nothing for a resident that the port has let go of.
+  void remove(port_resident& resident) noexcept;
 
   /// Returns the actor; null once it has ended.
   caf::event_based_actor* self() const noexcept { return self_; }
@@ -147,6 +150,9 @@ private:
 
   struct target;
 
+  // Whose port this is; only an address, for threads that ask.
+  caf::event_based_actor* const owner_;
+  // Who drains: the owner, nobody once it has ended, then the heir.
   caf::event_based_actor* self_;
   caf::actor_system& system_;
   std::atomic<port_item*> posted_{nullptr};

@@ -14,7 +14,8 @@
 namespace troupe {
 
 /// Runs the task `fn(self, args...)` in an actor of its own and blocks for the
-/// result.
+/// result. The actor ends with the task, and with it what the task has left
+/// running there.
 ///
 /// Errors: throws what the task throws; `failure` with `ec::owner_gone` if
 ///         something ends the actor first.
@@ -27,26 +28,36 @@ auto run(caf::actor_system& system, F fn, Ts... xs) {
   auto future = promise->get_future();
   // A coroutine refers to its closure, so that has to live as long.
   auto call = std::make_shared<F>(std::move(fn));
-  system.spawn([promise = std::move(promise), call = std::move(call),
-                ... args =
-                    std::move(xs)](caf::event_based_actor* self) mutable {
-    auto fail = [promise, call](const caf::error& why) {
-      if (auto original = exception_of(why))
-        promise->set_exception(std::move(original));
-      else
-        promise->set_exception(std::make_exception_ptr(
-            failure{failure_of(why)->code, describe(why)}));
-    };
-    operation<result> body = (*call)(self, std::move(args)...);
-    if constexpr (std::is_void_v<result>)
-      std::move(body).then(
-          self, [promise, call] { promise->set_value(); }, fail);
-    else
-      std::move(body).then(
-          self, [promise, call](result x) { promise->set_value(std::move(x)); },
-          fail);
-    promise.reset();
-  });
+  system.spawn(
+      [promise = std::move(promise), call = std::move(call),
+       ... args = std::move(xs)](caf::event_based_actor* self) mutable {
+        auto fail = [self, promise, call](const caf::error& why) {
+          try {
+            rethrow(*failure_of(why));
+          } catch (...) {
+            promise->set_exception(std::current_exception());
+          }
+          self->quit();
+        };
+        operation<result> body = (*call)(self, std::move(args)...);
+        if constexpr (std::is_void_v<result>)
+          std::move(body).then(
+              self,
+              [self, promise, call] {
+                promise->set_value();
+                self->quit();
+              },
+              fail);
+        else
+          std::move(body).then(
+              self,
+              [self, promise, call](result x) {
+                promise->set_value(std::move(x));
+                self->quit();
+              },
+              fail);
+        promise.reset();
+      });
   try {
     return future.get();
   } catch (const std::future_error& err) {

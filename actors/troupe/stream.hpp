@@ -18,7 +18,8 @@
 
 namespace troupe {
 
-/// A stream of results in input order. Belongs to one reader at a time.
+/// A stream of results in input order. Belongs to one reader at a time. A
+/// stream that goes before its end is stopped.
 ///
 /// Shape:  one result per element; the range of blocking readers, or `next` for
 ///         everybody, which yields nothing at the end.
@@ -33,8 +34,26 @@ public:
   stream(pull_function pull, std::size_t window)
       : pull_{std::move(pull)}, window_{window} {}
 
+  stream(stream&&) noexcept = default;
+
+  stream& operator=(stream&&) = delete;
+
+  ~stream() { stop(); }
+
+  /// Pulls no more elements, cancels what has not started, and asks what runs
+  /// to stop. Does not wait for it. The stream has ended then.
+  void stop() noexcept {
+    ended_ = true;
+    cut_off_ = false;
+    for (auto& request : under_way_)
+      request.consume()->cancel(ec::cancelled);
+    under_way_.clear();
+  }
+
   /// Pulls no more elements and cancels what has not started once `token` is
-  /// stopped; `next` then throws `failure` with `ec::cancelled`.
+  /// stopped. `next` then throws `failure` with `ec::cancelled` for each
+  /// element that never ran and once for those never pulled, then yields
+  /// nothing.
   stream&& stop_with(std::stop_token token) && {
     token_ = std::move(token);
     return std::move(*this);
@@ -48,9 +67,12 @@ public:
   /// Returns the result of the next element; nothing after the last one.
   operation<std::optional<T>> next() {
     fill();
-    if (under_way_.empty())
-      return operation<std::optional<T>>{
-          make_ref<stream_step>(ref_ptr<op_state>{})};
+    if (under_way_.empty()) {
+      auto end = make_ref<stream_step>(ref_ptr<op_state>{});
+      if (std::exchange(cut_off_, false))
+        end->cancel(ec::cancelled);
+      return operation<std::optional<T>>{std::move(end)};
+    }
     auto first = std::move(under_way_.front());
     under_way_.pop_front();
     return operation<std::optional<T>>{make_ref<stream_step>(first.consume())};
@@ -137,7 +159,7 @@ private:
   void fill() {
     while (!ended_ && under_way_.size() < window_) {
       if (token_.stop_requested()) {
-        ended_ = true;
+        ended_ = cut_off_ = true;
         return;
       }
       auto request = pull_();
@@ -157,6 +179,8 @@ private:
   std::deque<operation<T>> under_way_;
   std::optional<T> current_;
   bool ended_ = false;
+  // Elements are left that nobody will pull, which the reader has not heard.
+  bool cut_off_ = false;
 };
 
 template <std::ranges::input_range Range, class F>

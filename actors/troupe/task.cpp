@@ -35,9 +35,7 @@ void task_state::forget() noexcept {
 void task_state::destroy_frame() noexcept {
   if (!frame_)
     return;
-  // A port that is closed has let go of all its residents.
-  if (!port_->closed())
-    port_->remove(static_cast<port_resident&>(*this));
+  port_->remove(static_cast<port_resident&>(*this));
   std::exchange(frame_, {}).destroy();
 }
 

@@ -15,12 +15,14 @@ worker::worker(caf::actor_config& cfg, ref_ptr<dispatcher> home,
     : caf::event_based_actor(cfg), home_{std::move(home)}, cell_{cell} {}
 
 caf::behavior worker::make_behavior() {
+  self_ = caf::strong_actor_ptr{ctrl()};
   return {
       [this](wake_atom) { work(); },
   };
 }
 
 void worker::on_exit() {
+  self_ = nullptr;
   if (auto cell = std::exchange(cell_, nullptr)) {
     cell->close_resource();
     home_->lost(*cell);

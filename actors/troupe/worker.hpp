@@ -36,6 +36,9 @@ private:
 
   ref_ptr<dispatcher> home_;
   actor_cell* cell_;
+  // CAF 0.17 destroys an actor to which nobody holds a handle, and nobody else
+  // does to a worker; let go of at exit.
+  caf::strong_actor_ptr self_;
   bool started_ = false;
 };
 

@@ -107,16 +107,34 @@ bool batch::has_unclaimed() const noexcept {
   auto all = lanes_.load(std::memory_order_acquire);
   if (all == nullptr)
     return false;
-  if (moves_begun_.load(std::memory_order_seq_cst)
-      != moves_ended_.load(std::memory_order_seq_cst))
-    return true;
-  return std::any_of(all->lanes.get(), all->lanes.get() + all->count,
-                     [](const lane& l) { return !l.unstarted().empty(); });
+  // In this order: if both are the same, nothing was on its way in between.
+  auto ended = moves_ended_.load(std::memory_order_seq_cst);
+  auto begun = moves_begun_.load(std::memory_order_seq_cst);
+  return begun != ended
+         || std::any_of(all->lanes.get(), all->lanes.get() + all->count,
+                        [](const lane& l) { return !l.unstarted().empty(); })
+         // A range may have moved to a lane that we had passed.
+         || moves_begun_.load(std::memory_order_seq_cst) != begun;
 }
 
 std::uint32_t batch::unclaimed() const noexcept {
   auto next = unclaimed_.load(std::memory_order_relaxed);
   return next < size_ ? size_ - static_cast<std::uint32_t>(next) : 0;
+}
+
+void batch::become_member() noexcept {
+  phase_.store(phase::member, std::memory_order_relaxed);
+}
+
+// Counts what is not claimed and what is claimed and not started.
+std::uint32_t batch::unstarted() const noexcept {
+  auto sum = unclaimed();
+  if (auto all = lanes_.load(std::memory_order_acquire))
+    for (std::uint32_t i = 0; i < all->count; ++i) {
+      auto range = all->lanes[i].unstarted();
+      sum += range.empty() ? 0 : range.size();
+    }
+  return sum;
 }
 
 std::stop_token batch::stop_token() {
@@ -258,8 +276,10 @@ batch::lane_array* batch::ensure_lanes() noexcept {
 void batch::deliver() noexcept {
   ref_ptr<batch> keep{this};
   destroy_input();
-  elapsed_ = std::chrono::steady_clock::now() - submitted_at_;
-  if (home_)
+  // One that was cancelled before its start took no time.
+  if (submitted_at_ != std::chrono::steady_clock::time_point{})
+    elapsed_ = std::chrono::steady_clock::now() - submitted_at_;
+  if (home_ && phase_.load(std::memory_order_relaxed) != phase::member)
     home_->account(*this);
   auto more = find_extras();
   auto notify = more ? std::move(more->notify) : nullptr;
@@ -269,6 +289,16 @@ void batch::deliver() noexcept {
 }
 
 // -- share --------------------------------------------------------------------
+
+batch::share::share(batch& owner, worker_cell& cell, bool nested) noexcept
+    : batch_{owner}, cell_{cell} {
+  // A single request is not worth a look at the clock, nor interrupted.
+  if (owner.size() == 1)
+    return;
+  mark_ = std::chrono::steady_clock::now();
+  if (!nested)
+    attention_ = &cell.home().attention();
+}
 
 bool batch::share::claim(index_range& started) noexcept {
   in_lane_ = false;
@@ -292,35 +322,44 @@ bool batch::share::claim(index_range& started) noexcept {
   auto index = next.fetch_add(want, std::memory_order_seq_cst);
   auto got = index < size;
   if (got)
-    got = publish({static_cast<std::uint32_t>(index),
-                   static_cast<std::uint32_t>(
-                       std::min<std::uint64_t>(index + want, size))});
+    lane_->publish({static_cast<std::uint32_t>(index),
+                    static_cast<std::uint32_t>(
+                        std::min<std::uint64_t>(index + want, size))});
   batch_.moves_ended_.fetch_add(1, std::memory_order_seq_cst);
-  return got || steal(started);
+  if (!got)
+    return steal(started);
+  use_lane();
+  return true;
 }
 
-// Makes `range` visible in the own lane. Returns false if a cancel took it away
-// again.
-bool batch::share::publish(index_range range) noexcept {
-  lane_->publish(range);
+// The own lane has something. Called after the move, since others wait for its
+// end, and what is dropped here may be the last of the batch.
+void batch::share::use_lane() noexcept {
   in_lane_ = true;
-  // The cancel may have looked at this lane before the range was there.
-  if (batch_.stopped_.load(std::memory_order_seq_cst)) {
+  // A cancel may have looked at this lane before the range was there.
+  if (batch_.stopped_.load(std::memory_order_seq_cst))
     batch_.count_dropped(lane_->drop().size());
-  }
-  return true;
 }
 
 bool batch::share::steal(index_range& started) noexcept {
   auto all = batch_.lanes_.load(std::memory_order_acquire);
   if (all == nullptr)
     return false;
+  // What is in a lane is meant to take `chunk_time`. Its owner will mostly be
+  // through before a theft, which costs as much as many tiny requests, is worth
+  // it; if a slow request holds the owner up, this is how long the others wait.
+  auto patience = std::chrono::steady_clock::now() + 2 * chunk_time;
   for (;;) {
+    auto patient = std::chrono::steady_clock::now() < patience;
+    auto saw_some = false;
     auto ended = batch_.moves_ended_.load(std::memory_order_seq_cst);
     auto begun = batch_.moves_begun_.load(std::memory_order_seq_cst);
     for (std::uint32_t i = 0; i < all->count; ++i) {
       auto& victim = all->lanes[i];
       if (&victim == lane_ || victim.unstarted().empty())
+        continue;
+      saw_some = true;
+      if (patient)
         continue;
       if (own_lane() == nullptr) {
         started = victim.steal_one();
@@ -331,13 +370,15 @@ bool batch::share::steal(index_range& started) noexcept {
       batch_.moves_begun_.fetch_add(1, std::memory_order_seq_cst);
       auto loot = victim.steal_half();
       if (!loot.empty())
-        publish(loot);
+        lane_->publish(loot);
       batch_.moves_ended_.fetch_add(1, std::memory_order_seq_cst);
-      if (!loot.empty())
+      if (!loot.empty()) {
+        use_lane();
         return true;
+      }
     }
     // What was on its way while we looked may be in a lane by now.
-    if (begun == ended
+    if (!saw_some && begun == ended
         && batch_.moves_begun_.load(std::memory_order_seq_cst) == begun)
       return false;
     std::this_thread::yield();
@@ -365,8 +406,8 @@ lane* batch::share::own_lane() noexcept {
   return nullptr;
 }
 
-bool batch::share::asked_to_yield() const noexcept {
-  return !nested_ && cell_.home().asks_to_yield();
+bool batch::share::take_attention() const noexcept {
+  return cell_.home().take_attention();
 }
 
 void batch::share::tune(std::uint32_t ran) noexcept {

@@ -132,6 +132,10 @@ protected:
   /// Takes `exception` as the outcome of a request, and drops the rest.
   void fail(std::exception_ptr exception, worker_cell& cell) noexcept;
 
+  /// Says that this batch is a request of another one, which is the one that
+  /// counts.
+  void become_member() noexcept;
+
   /// Counts requests that returned.
   void settle(std::uint32_t requests) noexcept;
 
@@ -153,6 +157,7 @@ private:
   extras& ensure_extras();
   extras* find_extras() const noexcept;
   lane_array* ensure_lanes() noexcept;
+  std::uint32_t unstarted() const noexcept;
   void drop_unstarted() noexcept;
   void count_dropped(std::uint32_t requests) noexcept;
   void deliver() noexcept;
@@ -160,14 +165,14 @@ private:
   // Where the batch was submitted to, and its links there, which are guarded by
   // the dispatcher's mutex.
   ref_ptr<dispatcher> home_;
-  enum class place : std::uint8_t { nowhere, waiting, running };
+  enum class place : std::uint8_t { nowhere, waiting, left, running };
   batch* prev_ = nullptr;
   batch* next_ = nullptr;
   std::uint32_t participants_ = 0;
   place place_ = place::nowhere;
   bool counted_as_queued_ = false;
 
-  enum class phase : std::uint8_t { made, admitted, over };
+  enum class phase : std::uint8_t { made, member, admitted, over };
   std::atomic<phase> phase_{phase::made};
 
   // Why requests are dropped; the first reason stays.
@@ -195,12 +200,7 @@ private:
 /// The claims of one worker on one batch.
 class batch::share {
 public:
-  share(batch& owner, worker_cell& cell, bool nested) noexcept
-      : batch_{owner}, cell_{cell}, nested_{nested || owner.size() == 1} {
-    // A single request is not worth a look at the clock.
-    if (owner.size() > 1)
-      mark_ = std::chrono::steady_clock::now();
-  }
+  share(batch& owner, worker_cell& cell, bool nested) noexcept;
 
   share(const share&) = delete;
   share& operator=(const share&) = delete;
@@ -219,20 +219,26 @@ public:
   lane* claimed_lane() const noexcept { return in_lane_ ? lane_ : nullptr; }
 
   /// Returns whether the worker should leave for another batch.
-  bool asked_to_yield() const noexcept;
+  bool asked_to_yield() const noexcept {
+    return attention_ && attention_->load(std::memory_order_relaxed) > 0
+           && take_attention();
+  }
 
   /// Adapts how many requests are claimed next time to how long `ran` requests
   /// took: many when they are tiny, one when they block.
   void tune(std::uint32_t ran) noexcept;
 
 private:
-  bool publish(index_range range) noexcept;
+  bool take_attention() const noexcept;
+  void use_lane() noexcept;
   bool steal(index_range& started) noexcept;
   lane* own_lane() noexcept;
 
   batch& batch_;
   worker_cell& cell_;
-  bool nested_;
+  // How many workers the dispatcher wants back; null if this one cannot come.
+  // Looked at between any two requests, hence at hand.
+  const std::atomic<std::int32_t>* attention_ = nullptr;
   bool in_lane_ = false;
   std::uint32_t chunk_ = 1;
   lane* lane_ = nullptr;

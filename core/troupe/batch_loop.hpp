@@ -16,8 +16,6 @@ public:
     share mine{*this, cell, nested};
     context ctx{*this, cell};
     for (;;) {
-      if (mine.asked_to_yield())
-        return leave_reason::yielded;
       index_range single;
       if (!mine.claim(single))
         return leave_reason::exhausted;
@@ -27,6 +25,10 @@ public:
         settle(1);
         if (size() == 1)
           return leave_reason::exhausted;
+        // Only now, so that a worker which comes back to a batch gets on with
+        // it, even if it is called away each time.
+        if (mine.asked_to_yield())
+          return leave_reason::yielded;
         mine.tune(1);
         continue;
       }
@@ -48,6 +50,19 @@ public:
 
 protected:
   using batch::batch;
+
+  /// Runs the only request of this batch as one of `group`, which says when to
+  /// stop and counts the outcome.
+  void run_as_member(batch& group, worker_cell& cell) noexcept {
+    become_member();
+    share mine{*this, cell, true};
+    index_range only;
+    if (!mine.claim(only))
+      return;
+    context ctx{*this, cell, group};
+    static_cast<Derived&>(*this).run_one(only.begin, ctx);
+    settle(1);
+  }
 
   /// Runs `call`, which may throw anything: that becomes the outcome.
   template <class Call>

@@ -110,9 +110,14 @@ caf::message_id expect_timeout(caf::scheduled_actor* self, duration delay,
 /// Sends `content` as the response that `to` expects under `id`.
 template <class... Ts>
 void respond(const caf::strong_actor_ptr& to, caf::message_id id, Ts&&... xs) {
-  to->enqueue(caf::make_mailbox_element(caf::strong_actor_ptr{}, id, {},
-                                        std::forward<Ts>(xs)...),
-              nullptr);
+#if TROUPE_CAF_1
+  auto letter = caf::make_mailbox_element(caf::strong_actor_ptr{}, id,
+                                          std::forward<Ts>(xs)...);
+#else
+  auto letter = caf::make_mailbox_element(caf::strong_actor_ptr{}, id, {},
+                                          std::forward<Ts>(xs)...);
+#endif
+  to->enqueue(std::move(letter), nullptr);
 }
 
 // -- types --------------------------------------------------------------------

@@ -20,14 +20,19 @@ namespace troupe {
 class context {
 public:
   context(batch& owner, worker_cell& cell) noexcept
-      : batch_{owner}, cell_{cell} {}
+      : context{owner, cell, owner} {}
+
+  /// `stopper` is the batch that says when to stop; not the owner if that one
+  /// runs as a part of it.
+  context(batch& owner, worker_cell& cell, batch& stopper) noexcept
+      : batch_{owner}, cell_{cell}, stopper_{stopper} {}
 
   context(const context&) = delete;
   context& operator=(const context&) = delete;
 
   /// Returns the token that is stopped when nobody wants the outcome any more:
   /// the operation was cancelled, or a sibling failed.
-  std::stop_token stop_token() const { return batch_.stop_token(); }
+  std::stop_token stop_token() const { return stopper_.stop_token(); }
 
   /// Calls `hook()` when the request is asked to stop, at once and on the
   /// thread that asks; right here if that has happened already.
@@ -65,6 +70,7 @@ public:
 private:
   batch& batch_;
   worker_cell& cell_;
+  batch& stopper_;
 };
 
 // -- how requests are called --------------------------------------------------

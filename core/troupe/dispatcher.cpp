@@ -1,6 +1,7 @@
 #include "troupe/dispatcher.hpp"
 
 #include <algorithm>
+#include <map>
 
 namespace troupe {
 
@@ -20,28 +21,23 @@ void dispatcher::batch_list::push_back(batch& x) noexcept {
   last = &x;
 }
 
-void dispatcher::batch_list::push_front(batch& x) noexcept {
-  x.prev_ = nullptr;
-  x.next_ = first;
-  (first ? first->prev_ : last) = &x;
-  first = &x;
-}
-
 void dispatcher::batch_list::remove(batch& x) noexcept {
   (x.prev_ ? x.prev_->next_ : first) = x.next_;
   (x.next_ ? x.next_->prev_ : last) = x.prev_;
   x.prev_ = x.next_ = nullptr;
 }
 
+dispatcher::batch_list& dispatcher::list_of(batch::place where) noexcept {
+  return where == batch::place::waiting ? waiting_
+         : where == batch::place::left  ? left_
+                                        : running_;
+}
+
 // Puts a batch into a list, which holds a reference to it.
-void dispatcher::list(batch& work, batch::place where, bool front) noexcept {
+void dispatcher::list(batch& work, batch::place where) noexcept {
   work.ref();
   work.place_ = where;
-  auto& to = where == batch::place::waiting ? waiting_ : running_;
-  if (front)
-    to.push_front(work);
-  else
-    to.push_back(work);
+  list_of(where).push_back(work);
 }
 
 // The caller must hold a reference of its own: the list's may be the last one,
@@ -49,8 +45,7 @@ void dispatcher::list(batch& work, batch::place where, bool front) noexcept {
 void dispatcher::unlist(batch& work) noexcept {
   if (work.place_ == batch::place::nowhere)
     return;
-  auto& from = work.place_ == batch::place::waiting ? waiting_ : running_;
-  from.remove(work);
+  list_of(work.place_).remove(work);
   work.place_ = batch::place::nowhere;
   if (work.counted_as_queued_) {
     work.counted_as_queued_ = false;
@@ -104,19 +99,20 @@ bool dispatcher::accepts() const {
 
 void dispatcher::add_unfinished(receipt& what) const {
   lock guard{mutex_};
-  std::vector<const batch*> seen;
-  for (auto& cell : cells_) {
-    auto work = cell->current_;
-    if (work == nullptr)
-      continue;
-    what.still_running.push_back(
-        {std::string{work->label()}, cell->id(), cell->since_});
-    if (std::find(seen.begin(), seen.end(), work) != seen.end())
-      continue;
-    seen.push_back(work);
+  std::map<const batch*, std::uint32_t> running;
+  for (auto& cell : cells_)
+    if (auto work = cell->current_) {
+      what.still_running.push_back(
+          {std::string{work->label()}, cell->id(), cell->since_});
+      ++running[work];
+    }
+  for (auto& [work, workers] : running) {
     auto dropped = work->cancelled_count_.load(std::memory_order_relaxed);
     what.cancelled += dropped;
-    what.drained += work->size() - work->barrier_.remaining() - dropped;
+    // The barrier would not do: requests claimed together are counted together,
+    // so those of them that have returned may be missing there.
+    auto rest = dropped + work->unstarted() + workers;
+    what.drained += work->size() - std::min(work->size(), rest);
   }
 }
 
@@ -126,6 +122,7 @@ void dispatcher::submit(ref_ptr<batch> work) {
   auto caller = worker_cell::current();
   auto nested = caller && &caller->home() == this;
   worker_cell* to_wake = nullptr;
+  auto over = false;
   auto grow = false;
   {
     lock guard{mutex_};
@@ -148,26 +145,25 @@ void dispatcher::submit(ref_ptr<batch> work) {
                          "troupe.on-full=wait");
       return;
     }
-    auto made = batch::phase::made;
-    if (!work->phase_.compare_exchange_strong(made, batch::phase::admitted,
-                                              std::memory_order_seq_cst))
-      return;
+    // Counted first: a cancel may complete an admitted batch at any time.
     outstanding_.fetch_add(1, std::memory_order_seq_cst);
-    if (auto cell = idle_) {
-      remove_idle(*cell);
-      if (work->size() > 1)
-        list(*work, batch::place::running);
-      if (give(*cell, *work))
-        to_wake = cell;
-    } else {
-      list(*work, batch::place::waiting);
-      work->counted_as_queued_ = true;
-      ++queued_;
-      attention_.fetch_add(1, std::memory_order_relaxed);
+    auto made = batch::phase::made;
+    over = !work->phase_.compare_exchange_strong(made, batch::phase::admitted,
+                                                 std::memory_order_seq_cst);
+    // One that was cancelled meanwhile has been withdrawn already, so it must
+    // not be listed any more.
+    if (!over && work->has_unclaimed()) {
+      to_wake = hand_over(*work);
+      if (work->place_ == batch::place::waiting) {
+        work->counted_as_queued_ = true;
+        ++queued_;
+      }
     }
     if (wants_growth() && !growth_asked_)
       grow = growth_asked_ = true;
   }
+  if (over)
+    end_outstanding();
   if (to_wake)
     staff_->wake(*to_wake);
   if (grow)
@@ -213,7 +209,6 @@ worker_cell::hand_off dispatcher::next(worker_cell& cell, ref_ptr<batch> done,
                                        leave_reason why) {
   // Declared before the lock: what drops here must not do so under it.
   trash garbage;
-  ref_ptr<batch> left;
   ref_ptr<batch> work;
   auto grow = false;
   {
@@ -223,51 +218,19 @@ worker_cell::hand_off dispatcher::next(worker_cell& cell, ref_ptr<batch> done,
       cell.starting_ = false;
       --starting_;
     }
-    auto yielded = done && why == leave_reason::yielded;
-    if (done && !yielded) {
-      end_part(*done);
-      unlist(*done);
-    }
-    if (yielded && cell.return_to_) {
-      // It was drawn away from a batch that drew it away from another one. Two
-      // are enough to alternate between.
-      left = std::move(cell.return_to_);
-      end_part(*left);
-    }
-    if (yielded)
-      cell.return_to_ = done;
-    if (live_workers() > max_workers() || closed_) {
-      if (cell.return_to_) {
-        left = std::move(cell.return_to_);
-        end_part(*left);
-      }
+    if (done)
+      end_part(*done, why);
+    auto surplus = live_workers() > max_workers();
+    if (!surplus)
+      work = pick_next(cell, garbage);
+    if (surplus || (!work && closed_)) {
+      // It may have come for a batch that waits: somebody else must.
+      if (waiting_.first)
+        attention_.fetch_add(1, std::memory_order_relaxed);
       live_.fetch_sub(1, std::memory_order_relaxed);
       cell.alive_ = false;
       return {nullptr, true};
     }
-    // A worker that served one batch that waited goes back to the one it was
-    // drawn away from: so neither can starve the other.
-    if (!yielded && cell.return_to_) {
-      left = std::move(cell.return_to_);
-      end_part(*left);
-      if (left->has_unclaimed())
-        work = left;
-    }
-    if (!work) {
-      work = pick_waiting(garbage);
-      if (work && work->size() > 1 && cell.return_to_) {
-        left = std::move(cell.return_to_);
-        end_part(*left);
-      }
-    }
-    if (!work && cell.return_to_) {
-      left = std::move(cell.return_to_);
-      end_part(*left);
-      if (left->has_unclaimed())
-        work = left;
-    }
-    if (!work)
-      work = pick_running(garbage);
     if (work)
       begin_part(cell, *work);
     else
@@ -282,7 +245,7 @@ worker_cell::hand_off dispatcher::next(worker_cell& cell, ref_ptr<batch> done,
 
 void dispatcher::lost(worker_cell& cell) {
   ref_ptr<batch> handed;
-  ref_ptr<batch> left;
+  worker_cell* to_wake = nullptr;
   auto grow = false;
   {
     lock guard{mutex_};
@@ -300,16 +263,17 @@ void dispatcher::lost(worker_cell& cell) {
     live_.fetch_sub(1, std::memory_order_relaxed);
     if (cell.idle_)
       remove_idle(cell);
-    left = std::move(cell.return_to_);
-    if (left)
-      end_part(*left);
     auto found = cell.take();
     handed = std::move(found.work);
-    if (handed)
-      end_part(*handed);
+    if (handed && --handed->participants_ == 0 && handed->has_unclaimed()) {
+      unlist(*handed);
+      to_wake = hand_over(*handed);
+    }
     if (wants_growth() && !growth_asked_)
       grow = growth_asked_ = true;
   }
+  if (to_wake)
+    staff_->wake(*to_wake);
   if (grow)
     staff_->grow();
 }
@@ -331,10 +295,8 @@ void dispatcher::account(batch& work) noexcept {
     staff_->completed(work.summary());
   auto before =
       work.phase_.exchange(batch::phase::over, std::memory_order_seq_cst);
-  if (before == batch::phase::admitted
-      && outstanding_.fetch_sub(1, std::memory_order_seq_cst) == 1
-      && watched_.load(std::memory_order_seq_cst))
-    staff_->drained();
+  if (before == batch::phase::admitted)
+    end_outstanding();
 }
 
 // -- the coordinator's side ---------------------------------------------------
@@ -364,10 +326,10 @@ std::size_t dispatcher::take_growth() {
     return 0;
   auto room = max_workers() - live;
   std::uint64_t demand = 0;
-  for (auto list : {&waiting_, &running_})
+  for (auto list : {&waiting_, &left_, &running_})
     for (auto x = list->first; x != nullptr && demand < room + starting_;
          x = x->next_)
-      demand += x->unclaimed();
+      demand += std::max<std::uint32_t>(x->unclaimed(), x->has_unclaimed());
   // Those that are about to start will take something, too.
   demand -= std::min<std::uint64_t>(demand, starting_);
   auto more = std::min<std::uint64_t>(room, demand);
@@ -441,7 +403,7 @@ void dispatcher::cancel_all(ec why) {
   std::vector<ref_ptr<batch>> all;
   {
     lock guard{mutex_};
-    for (auto list : {&waiting_, &running_})
+    for (auto list : {&waiting_, &left_, &running_})
       for (auto x = list->first; x != nullptr; x = x->next_)
         all.emplace_back(x);
     for (auto& cell : cells_)
@@ -456,15 +418,23 @@ void dispatcher::close() {
   std::vector<worker_cell*> to_wake;
   {
     lock guard{mutex_};
-    admission_closed_ = closed_ = true;
-    while (auto cell = idle_) {
-      remove_idle(*cell);
-      if (give_retire(*cell))
-        to_wake.push_back(cell);
-    }
+    to_wake = close_under_lock();
   }
   for (auto cell : to_wake)
     staff_->wake(*cell);
+}
+
+bool dispatcher::close_if_drained() {
+  std::vector<worker_cell*> to_wake;
+  {
+    lock guard{mutex_};
+    if (outstanding() > 0)
+      return false;
+    to_wake = close_under_lock();
+  }
+  for (auto cell : to_wake)
+    staff_->wake(*cell);
+  return true;
 }
 
 // -- private ------------------------------------------------------------------
@@ -484,46 +454,57 @@ void dispatcher::begin_part(worker_cell& cell, batch& work) noexcept {
   cell.since_ = clock_.now();
 }
 
-// A worker leaves. If it was the last one and something is left to claim, the
-// batch waits for another.
-void dispatcher::end_part(batch& work) noexcept {
-  if (--work.participants_ > 0 || !work.has_unclaimed())
-    return;
-  ref_ptr<batch> keep{&work};
-  unlist(work);
-  list(work, batch::place::waiting, true);
+// A worker leaves. If it was called away as the last one, the batch is left for
+// whoever comes next.
+void dispatcher::end_part(batch& work, leave_reason why) noexcept {
+  --work.participants_;
+  if (why == leave_reason::exhausted) {
+    unlist(work);
+  } else if (work.participants_ == 0 && work.has_unclaimed()) {
+    unlist(work);
+    list(work, batch::place::left);
+  }
+}
+
+// Takes the first batch that has something to claim out of a list.
+ref_ptr<batch> dispatcher::pick(batch::place where, trash& garbage) {
+  auto& from = list_of(where);
+  while (from.first) {
+    ref_ptr<batch> first{from.first};
+    unlist(*first);
+    if (first->has_unclaimed())
+      return first;
+    garbage.push_back(std::move(first));
+  }
+  return nullptr;
 }
 
 ref_ptr<batch> dispatcher::pick_waiting(trash& garbage) {
-  ref_ptr<batch> found;
-  while (!found && waiting_.first) {
-    ref_ptr<batch> first{waiting_.first};
-    unlist(*first);
-    if (first->has_unclaimed())
-      found = std::move(first);
-    else
-      garbage.push_back(std::move(first));
-  }
-  if (found && found->size() > 1)
-    list(*found, batch::place::running);
+  auto found = pick(batch::place::waiting, garbage);
   // Nobody needs to come back for more batches than wait.
   if (waiting_.first == nullptr)
     attention_.store(0, std::memory_order_relaxed);
   return found;
 }
 
-ref_ptr<batch> dispatcher::pick_running(trash& garbage) {
-  while (running_.first) {
-    ref_ptr<batch> first{running_.first};
-    unlist(*first);
-    if (first->has_unclaimed()) {
-      // To the end, so that idle workers spread over all of them.
-      list(*first, batch::place::running);
-      return first;
-    }
-    garbage.push_back(std::move(first));
+ref_ptr<batch> dispatcher::pick_next(worker_cell& cell, trash& garbage) {
+  ref_ptr<batch> found;
+  // Those that wait go first, but a batch that all have left for them gets its
+  // turn in between: so neither can starve the other.
+  if (std::exchange(cell.served_waiting_, false))
+    found = pick(batch::place::left, garbage);
+  if (!found) {
+    found = pick_waiting(garbage);
+    cell.served_waiting_ = static_cast<bool>(found);
   }
-  return nullptr;
+  if (!found)
+    found = pick(batch::place::left, garbage);
+  if (!found && !closed_)
+    found = pick(batch::place::running, garbage);
+  // To the end, so that idle workers spread over all of them.
+  if (found && found->size() > 1)
+    list(*found, batch::place::running);
+  return found;
 }
 
 void dispatcher::push_idle(worker_cell& cell) noexcept {
@@ -555,10 +536,43 @@ bool dispatcher::give(worker_cell& cell, batch& work) noexcept {
   return cell.give(reinterpret_cast<std::uintptr_t>(&work));
 }
 
+// Gives a batch to an idle worker, or lets it wait. Returns the worker if it
+// must be woken.
+worker_cell* dispatcher::hand_over(batch& work) noexcept {
+  auto cell = idle_;
+  if (cell == nullptr) {
+    list(work, batch::place::waiting);
+    attention_.fetch_add(1, std::memory_order_relaxed);
+    return nullptr;
+  }
+  remove_idle(*cell);
+  if (work.size() > 1)
+    list(work, batch::place::running);
+  return give(*cell, work) ? cell : nullptr;
+}
+
 bool dispatcher::give_retire(worker_cell& cell) noexcept {
   live_.fetch_sub(1, std::memory_order_relaxed);
   cell.alive_ = false;
   return cell.give(worker_cell::retire);
+}
+
+// Returns the workers to wake.
+std::vector<worker_cell*> dispatcher::close_under_lock() {
+  std::vector<worker_cell*> to_wake;
+  admission_closed_ = closed_ = true;
+  while (auto cell = idle_) {
+    remove_idle(*cell);
+    if (give_retire(*cell))
+      to_wake.push_back(cell);
+  }
+  return to_wake;
+}
+
+void dispatcher::end_outstanding() noexcept {
+  if (outstanding_.fetch_sub(1, std::memory_order_seq_cst) == 1
+      && watched_.load(std::memory_order_seq_cst))
+    staff_->drained();
 }
 
 bool dispatcher::full() const noexcept {
@@ -569,7 +583,7 @@ bool dispatcher::full() const noexcept {
 bool dispatcher::wants_growth() const noexcept {
   if (closed_ || idle_ != nullptr || live_workers() >= max_workers())
     return false;
-  return waiting_.first != nullptr
+  return waiting_.first != nullptr || left_.first != nullptr
          || (running_.first != nullptr && running_.first->has_unclaimed());
 }
 

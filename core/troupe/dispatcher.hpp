@@ -46,8 +46,10 @@ public:
 /// Invariants: (1) A worker is idle only if it found nothing to do, under the
 ///                 same lock under which work is queued: nothing is ever queued
 ///                 beside an idle worker that nobody woke.
-///             (2) `waiting_` holds batches that no worker works on, in order
-///                 of arrival; `running_` those that could use another one.
+///             (2) `waiting_` holds batches that no worker has worked on, in
+///                 order of arrival; `left_` those whose workers were all
+///                 called away, in that order; `running_` those that have
+///                 workers and could use another one.
 class dispatcher : public ref_counted {
 public:
   dispatcher(effective_options options, std::unique_ptr<staff> crew);
@@ -111,11 +113,14 @@ public:
   worker_cell::hand_off next(worker_cell& cell, ref_ptr<batch> done,
                              leave_reason why);
 
-  /// Returns whether a worker should come back for another batch. True for as
-  /// many workers as there are batches that wait.
-  bool asks_to_yield() noexcept {
-    return attention_.load(std::memory_order_relaxed) > 0 && take_attention();
+  /// How many workers should come back for another batch.
+  const std::atomic<std::int32_t>& attention() const noexcept {
+    return attention_;
   }
+
+  /// Returns whether the calling worker should come back. True for as many as
+  /// `attention` says.
+  bool take_attention() noexcept;
 
   /// The worker has ended, for whatever reason. What was handed to it and not
   /// started goes to another.
@@ -156,9 +161,12 @@ public:
   /// code, so it is not for the coordinator's thread.
   void cancel_all(ec why);
 
-  /// Retires every worker as soon as it is between batches, refuses every
-  /// submission.
+  /// Refuses every submission; retires every worker as soon as it finds no
+  /// batch that waits.
   void close();
+
+  /// Closes if nothing is outstanding. Returns whether it has.
+  bool close_if_drained();
 
   void subscribe(bool yes) noexcept {
     subscribed_.store(yes, std::memory_order_relaxed);
@@ -176,26 +184,29 @@ private:
     batch* last = nullptr;
 
     void push_back(batch& x) noexcept;
-    void push_front(batch& x) noexcept;
     void remove(batch& x) noexcept;
   };
 
   using lock = std::unique_lock<std::mutex>;
 
-  // Batches to be dropped when the lock is free: theirs may be the last
-  // reference, and a result's destructor is user code.
+  // Batches to be dropped when the lock is free: these may be the last
+  // references, and a result's destructor is user code.
   using trash = std::vector<ref_ptr<batch>>;
 
-  bool take_attention() noexcept;
-  void list(batch& work, batch::place where, bool front = false) noexcept;
+  batch_list& list_of(batch::place where) noexcept;
+  void list(batch& work, batch::place where) noexcept;
   void unlist(batch& work) noexcept;
-  void end_part(batch& work) noexcept;
+  void end_part(batch& work, leave_reason why) noexcept;
+  ref_ptr<batch> pick(batch::place where, trash& garbage);
   ref_ptr<batch> pick_waiting(trash& garbage);
-  ref_ptr<batch> pick_running(trash& garbage);
+  ref_ptr<batch> pick_next(worker_cell& cell, trash& garbage);
   void push_idle(worker_cell& cell) noexcept;
   void remove_idle(worker_cell& cell) noexcept;
   bool give(worker_cell& cell, batch& work) noexcept;
   bool give_retire(worker_cell& cell) noexcept;
+  worker_cell* hand_over(batch& work) noexcept;
+  std::vector<worker_cell*> close_under_lock();
+  void end_outstanding() noexcept;
   void begin_part(worker_cell& cell, batch& work) noexcept;
   bool full() const noexcept;
   bool wants_growth() const noexcept;
@@ -207,6 +218,7 @@ private:
 
   mutable std::mutex mutex_;
   batch_list waiting_;
+  batch_list left_;
   batch_list running_;
   worker_cell* idle_ = nullptr;
   std::size_t idle_count_ = 0;

@@ -21,7 +21,7 @@ public:
 
   void run_one(std::uint32_t index, context& ctx) noexcept {
     auto& member = *members_[index];
-    member.as_single()->run_in_place(ctx.cell());
+    member.as_single()->run_in_place(*this, ctx.cell());
     if (const auto& why = member.failed())
       fail(why);
   }

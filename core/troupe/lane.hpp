@@ -5,9 +5,13 @@
 
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <optional>
+#include <thread>
+
+#include "troupe/asymmetric_fence.hpp"
 
 namespace troupe {
 
@@ -23,9 +27,15 @@ struct index_range {
 
 /// Holds the unstarted requests of one worker.
 ///
-/// Invariants: (1) Only advancing `next` starts a request, and only the owner
-///                 advances it. Others only lower `end`.
-///             (2) The owner publishes only into an empty lane.
+/// Invariants: (1) Only advancing `next_` starts a request, and only the owner
+///                 advances it. Others lower `end_`, one at a time.
+///             (2) The owner announces what it starts before it looks at
+///             `end_`;
+///                 others announce what they take before they look at `next_`.
+///                 A request that both have announced belongs to the owner.
+///             (3) The owner publishes only into an empty lane.
+///
+/// Source: the protocol of Cilk's deques (Frigo, Leiserson, Randall 1998).
 class alignas(64) lane {
 public:
   // -- the owner's side -------------------------------------------------------
@@ -42,25 +52,30 @@ public:
 
   /// @pre the lane is empty
   void publish(index_range range) noexcept {
-    word_.store(pack(range), std::memory_order_seq_cst);
+    lock guard{*this};
+    next_.store(range.begin, std::memory_order_seq_cst);
+    end_.store(range.end, std::memory_order_seq_cst);
   }
 
   /// Starts the next request, or returns nothing if none is left.
   std::optional<std::uint32_t> start() noexcept {
-    // Overshoots by one when the lane is empty, which `unpack` treats as empty.
-    auto range = unpack(word_.fetch_add(1, std::memory_order_acq_rel));
-    if (range.empty()) {
-      // Else a word that is polled for ever would carry into `end`.
-      word_.store(0, std::memory_order_relaxed);
-      return std::nullopt;
-    }
-    return range.begin;
+    auto index = next_.load(std::memory_order_relaxed);
+    store_with_light_fence(next_, index + 1, asymmetric_);
+    if (index < end_.load(std::memory_order_seq_cst))
+      return index;
+    // Somebody may be about to give back what it could not take.
+    lock guard{*this};
+    if (index < end_.load(std::memory_order_relaxed))
+      return index;
+    next_.store(index, std::memory_order_seq_cst);
+    return std::nullopt;
   }
 
   // -- everybody's side -------------------------------------------------------
 
   index_range unstarted() const noexcept {
-    return unpack(word_.load(std::memory_order_seq_cst));
+    auto next = next_.load(std::memory_order_seq_cst);
+    return {next, end_.load(std::memory_order_seq_cst)};
   }
 
   /// Takes the later half of what is unstarted, rounded up.
@@ -79,31 +94,45 @@ public:
   }
 
 private:
-  static constexpr std::uint64_t pack(index_range r) noexcept {
-    return std::uint64_t{r.end} << 32 | r.begin;
-  }
+  /// Keeps those who take from a lane, and an owner that has run out, apart.
+  class lock {
+  public:
+    explicit lock(lane& target) noexcept : lane_{target} {
+      while (lane_.locked_.exchange(true, std::memory_order_acquire))
+        std::this_thread::yield();
+    }
+    lock(const lock&) = delete;
+    lock& operator=(const lock&) = delete;
+    ~lock() { lane_.locked_.store(false, std::memory_order_release); }
 
-  static constexpr index_range unpack(std::uint64_t word) noexcept {
-    return {static_cast<std::uint32_t>(word),
-            static_cast<std::uint32_t>(word >> 32)};
-  }
+  private:
+    lane& lane_;
+  };
 
   template <class HowMany>
   index_range take(HowMany how_many) noexcept {
-    auto word = word_.load(std::memory_order_seq_cst);
-    for (;;) {
-      auto range = unpack(word);
-      if (range.empty())
-        return {};
-      auto split = range.end - how_many(range);
-      if (word_.compare_exchange_weak(word, pack({range.begin, split}),
-                                      std::memory_order_seq_cst))
-        return {split, range.end};
+    if (unstarted().empty())
+      return {};
+    lock guard{*this};
+    auto range = unstarted();
+    if (range.empty())
+      return {};
+    auto split = range.end - how_many(range);
+    end_.store(split, std::memory_order_seq_cst);
+    heavy_fence();
+    auto next = next_.load(std::memory_order_seq_cst);
+    if (next > split) {
+      split = std::min(next, range.end);
+      end_.store(split, std::memory_order_seq_cst);
     }
+    return {split, range.end};
   }
 
-  std::atomic<std::uint64_t> word_{0};
+  std::atomic<std::uint32_t> next_{0};
+  std::atomic<std::uint32_t> end_{0};
   std::atomic<bool> owned_{false};
+  std::atomic<bool> locked_{false};
+  const bool asymmetric_ = has_asymmetric_fence();
 };
 
 } // namespace troupe

@@ -114,13 +114,18 @@ public:
 template <std::ranges::input_range Range>
 auto keep_elements(Range&& range) {
   using kept = std::remove_cvref_t<Range>;
-  if constexpr (std::ranges::random_access_range<
-                    kept> && std::ranges::sized_range<kept>)
+  if constexpr (std::ranges::random_access_range<kept> //
+                && std::ranges::sized_range<kept> && !std::is_array_v<kept>)
     return kept(std::forward<Range>(range));
   else {
     std::vector<std::ranges::range_value_t<kept>> all;
-    for (auto&& x : range)
-      all.push_back(std::forward<decltype(x)>(x));
+    // What a temporary container holds is moved; a view only refers to it.
+    for (auto i = std::ranges::begin(range); i != std::ranges::end(range); ++i)
+      if constexpr (std::is_lvalue_reference_v<
+                        Range> || std::ranges::view<kept>)
+        all.push_back(*i);
+      else
+        all.push_back(std::ranges::iter_move(i));
     return all;
   }
 }

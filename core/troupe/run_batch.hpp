@@ -18,8 +18,9 @@ namespace troupe {
 /// its choice.
 class single_batch_base {
 public:
-  /// Runs the request in place. It must not be submitted anywhere.
-  virtual void run_in_place(worker_cell& cell) noexcept = 0;
+  /// Runs the request in place, as one of `group`. It must not be submitted
+  /// anywhere.
+  virtual void run_in_place(batch& group, worker_cell& cell) noexcept = 0;
 
 protected:
   ~single_batch_base() = default;
@@ -50,8 +51,8 @@ public:
     });
   }
 
-  void run_in_place(worker_cell& cell) noexcept override {
-    this->participate(cell, true);
+  void run_in_place(batch& group, worker_cell& cell) noexcept override {
+    this->run_as_member(group, cell);
   }
 
   single_batch_base* as_single() noexcept override { return this; }

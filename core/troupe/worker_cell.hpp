@@ -133,10 +133,11 @@ private:
   // Guarded by the dispatcher's mutex.
   batch* current_ = nullptr;
   std::chrono::steady_clock::time_point since_;
-  ref_ptr<batch> return_to_;
   worker_cell* idle_prev_ = nullptr;
   worker_cell* idle_next_ = nullptr;
   bool idle_ = false;
+  // Whether it took the current batch from those that waited.
+  bool served_waiting_ = false;
   bool alive_ = false;
   bool starting_ = false;
 };

@@ -17,15 +17,6 @@ using clients_ptr = std::unique_ptr<clients>;
 // How long an interrupted run counts the targets that it will not start.
 constexpr auto counting_time = std::chrono::seconds{1};
 
-troupe::pool_options make_options(std::optional<std::size_t> workers) {
-  troupe::pool_options result{.name = "fanout"};
-  result.workers = workers;
-  result.min_workers = workers;
-  result.resource = troupe::make_resource<clients_ptr>(
-      [] { return std::make_unique<clients>(); });
-  return result;
-}
-
 } // namespace
 
 result run::live::ask(troupe::context& context, target what) {
@@ -40,11 +31,22 @@ result run::live::ask(troupe::context& context, target what) {
   return answer;
 }
 
+troupe::pool_options run::options(std::optional<std::size_t> workers) const {
+  troupe::pool_options result{.name = "fanout"};
+  result.workers = workers;
+  result.min_workers = workers;
+  result.resource = troupe::make_resource<clients_ptr>([live = live_] {
+    ++live->workers;
+    return std::make_unique<clients>();
+  });
+  return result;
+}
+
 run::run(caf::actor_system& sys, std::optional<std::size_t> workers,
          std::stop_token stop)
     : sys_{sys},
       stop_{std::move(stop)},
-      pool_{sys, make_options(workers)},
+      pool_{sys, options(workers)},
       observer_{observe(sys, pool_.actor())} {}
 
 progress run::look() const {
@@ -113,7 +115,6 @@ ending run::stream(target_source& source, const consumer& consume) {
   }
   auto end = finish(begin);
   if (stop_.stop_requested()) {
-    auto handed_out = source.count();
     auto deadline = std::chrono::steady_clock::now() + counting_time;
     while (!end.at_least) {
       end.at_least =
@@ -130,7 +131,7 @@ ending run::finish(std::chrono::steady_clock::time_point begin) {
   ending result;
   result.elapsed = std::chrono::steady_clock::now() - begin;
   auto stats = pool_.stats();
-  result.workers = stats.workers;
+  result.workers = live_->workers;
   auto offered = static_cast<double>(result.workers)
                  * static_cast<double>(result.elapsed.count());
   if (offered > 0)

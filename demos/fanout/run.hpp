@@ -25,8 +25,9 @@ namespace fanout {
 /// How a run ended, beside its results.
 struct ending {
   std::chrono::nanoseconds elapsed{0};
+  /// Workers that had anything to do.
   std::size_t workers = 0;
-  /// The part of the workers' time that they spent on requests, from 0 to 1.
+  /// The part of their time that they spent on requests, from 0 to 1.
   double busy = 0;
   /// What the observing actor received.
   observation observed;
@@ -69,6 +70,8 @@ private:
   // What requests count while they run. They may outlive the run, if the pool
   // gives up waiting for them.
   struct live {
+    /// Workers that had anything to do: each opens its clients once.
+    std::atomic<std::size_t> workers = 0;
     std::atomic<std::size_t> started = 0;
     std::atomic<std::size_t> done = 0;
     std::atomic<std::size_t> failed = 0;
@@ -76,6 +79,8 @@ private:
 
     result ask(troupe::context& context, target what);
   };
+
+  troupe::pool_options options(std::optional<std::size_t> workers) const;
 
   ending finish(std::chrono::steady_clock::time_point begin);
 

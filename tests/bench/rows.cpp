@@ -108,23 +108,26 @@ field(std::function<std::unique_ptr<team>(const team_options&)> floor_maker) {
   return all;
 }
 
-void use_cpus(int count) {
-  cpu_set_t usable;
-  CPU_ZERO(&usable);
-  sched_getaffinity(0, sizeof(usable), &usable);
-  cpu_set_t chosen;
-  CPU_ZERO(&chosen);
-  auto missing = count;
-  for (int cpu = 0; cpu < CPU_SETSIZE && missing > 0; ++cpu)
-    if (CPU_ISSET(cpu, &usable)) {
+void use_cpu(int n) {
+  // As it was before the first call: a later one may choose among all again.
+  static const auto usable = [] {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    sched_getaffinity(0, sizeof(set), &set);
+    return set;
+  }();
+  auto skip = n;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+    if (CPU_ISSET(cpu, &usable) && skip-- == 0) {
+      cpu_set_t chosen;
+      CPU_ZERO(&chosen);
       CPU_SET(cpu, &chosen);
-      --missing;
+      sched_setaffinity(0, sizeof(chosen), &chosen);
+      return;
     }
-  if (missing > 0)
-    throw std::runtime_error{
-        fmt::format("this row needs {} CPUs; this process may use {}", count,
-                    CPU_COUNT(&usable))};
-  sched_setaffinity(0, sizeof(chosen), &chosen);
+  throw std::runtime_error{
+      fmt::format("this row needs {} CPUs; this process may use {}", n + 1,
+                  CPU_COUNT(&usable))};
 }
 
 contestant python(std::size_t requests, std::vector<std::string> arguments) {

@@ -56,9 +56,9 @@ void check_batch(const std::vector<std::uint64_t>& results,
 std::vector<contender>
 field(std::function<std::unique_ptr<team>(const team_options&)> floor_maker);
 
-/// Binds this process, and what it will start, to `count` of the CPUs that it
-/// may use. Throws if there are fewer.
-void use_cpus(int count);
+/// Binds the calling thread, and all threads that it will start, to the n-th of
+/// the CPUs that this process may use. Throws if there are fewer.
+void use_cpu(int n);
 
 /// Python's run_in_executor and gather, as measured by peer_asyncio.py, which
 /// prints the values of the sample itself. `arguments`: the work and its sizes.

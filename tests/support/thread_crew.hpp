@@ -1,0 +1,289 @@
+// A pool without actors: a dispatcher whose staff are plain threads. They loop
+// exactly as actors/troupe/worker.cpp does, so that everything below the
+// mailboxes can be tested, and raced, without an actor system.
+
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "troupe/dispatcher.hpp"
+
+namespace test {
+
+/// A worker whose mailbox is a counter of wake-ups.
+class thread_cell final : public troupe::worker_cell {
+public:
+  using worker_cell::worker_cell;
+
+  void wake() {
+    std::lock_guard guard{mutex_};
+    ++wake_ups_;
+    changed_.notify_all();
+  }
+
+  /// Has the worker end as if it had been killed: between two wake-ups.
+  void kill() {
+    std::lock_guard guard{mutex_};
+    killed_ = true;
+    changed_.notify_all();
+  }
+
+  /// As long as it is held, the worker stays asleep and its wake-ups pile up.
+  void hold(bool yes) {
+    std::lock_guard guard{mutex_};
+    held_ = yes;
+    changed_.notify_all();
+  }
+
+  /// Blocks until somebody wakes the worker. Returns false if it was killed.
+  bool wait() {
+    std::unique_lock guard{mutex_};
+    changed_.wait(guard,
+                  [this] { return killed_ || (!held_ && wake_ups_ > 0); });
+    if (killed_)
+      return false;
+    --wake_ups_;
+    return true;
+  }
+
+  /// Starts over with another thread.
+  void reset() {
+    std::lock_guard guard{mutex_};
+    killed_ = held_ = false;
+    wake_ups_ = 0;
+  }
+
+private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::size_t wake_ups_ = 0;
+  bool killed_ = false;
+  bool held_ = false;
+};
+
+class crew_staff;
+
+/// What `crew_staff` shares with the `thread_crew` that outlives it.
+struct crew_log {
+  std::atomic<std::size_t> wakes{0};
+  std::atomic<std::size_t> growths{0};
+  std::atomic<std::size_t> drained{0};
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<troupe::completion> completions;
+  std::vector<std::thread> threads;
+  std::size_t ended = 0;
+  int last_id = 0;
+};
+
+class crew_staff final : public troupe::staff {
+public:
+  explicit crew_staff(std::shared_ptr<crew_log> log) : log_{std::move(log)} {}
+
+  void bind(troupe::dispatcher& home) { home_ = &home; }
+
+  void wake(troupe::worker_cell& cell) noexcept override {
+    ++log_->wakes;
+    static_cast<thread_cell&>(cell).wake();
+  }
+
+  void grow() noexcept override {
+    ++log_->growths;
+    auto more = home_->take_growth();
+    for (std::size_t i = 0; i < more; ++i)
+      start_one();
+  }
+
+  void drained() noexcept override { ++log_->drained; }
+
+  void completed(troupe::completion what) noexcept override {
+    std::lock_guard guard{log_->mutex};
+    log_->completions.push_back(std::move(what));
+    log_->changed.notify_all();
+  }
+
+private:
+  void start_one() {
+    std::lock_guard guard{log_->mutex};
+    auto cell = static_cast<thread_cell*>(home_->reuse());
+    if (cell == nullptr) {
+      auto made = std::make_unique<thread_cell>(*home_, ++log_->last_id);
+      cell = made.get();
+      home_->add(std::move(made));
+    }
+    cell->reset();
+    cell->wake();
+    log_->threads.emplace_back([this, cell] { run(*cell); });
+  }
+
+  void run(thread_cell& cell) {
+    auto started = false;
+    while (cell.wait() && work(cell, started)) {
+    }
+    cell.close_resource();
+    home_->lost(cell);
+    std::lock_guard guard{log_->mutex};
+    ++log_->ended;
+    log_->changed.notify_all();
+  }
+
+  // Returns false if the worker retires.
+  bool work(thread_cell& cell, bool& started) {
+    thread_cell::bind_thread bound{cell};
+    auto found =
+        std::exchange(started, true)
+            ? cell.take()
+            : home_->next(cell, nullptr, troupe::leave_reason::exhausted);
+    for (;;) {
+      while (found.work) {
+        home_->take_up(cell, *found.work);
+        auto begin = std::chrono::steady_clock::now();
+        auto why = found.work->participate(cell, false);
+        cell.add_busy_time(std::chrono::steady_clock::now() - begin);
+        found = home_->next(cell, std::move(found.work), why);
+      }
+      if (found.retire)
+        return false;
+      if (home_->spin().count() == 0)
+        return true;
+      found = cell.spin(home_->spin());
+      if (!found.work && !found.retire)
+        return true;
+    }
+  }
+
+  troupe::dispatcher* home_ = nullptr;
+  std::shared_ptr<crew_log> log_;
+};
+
+/// A pool of plain threads. Its destructor closes it and joins the threads, so
+/// every gate must be open by then.
+class thread_crew {
+public:
+  // -- construction -----------------------------------------------------------
+
+  explicit thread_crew(std::size_t workers)
+      : thread_crew{options_for(workers)} {}
+
+  explicit thread_crew(troupe::effective_options options)
+      : log_{std::make_shared<crew_log>()} {
+    auto crew = std::make_unique<crew_staff>(log_);
+    auto staff = crew.get();
+    home_ = troupe::make_ref<troupe::dispatcher>(std::move(options),
+                                                 std::move(crew));
+    staff->bind(*home_);
+    // As the coordinator does: the minimum is there from the start.
+    staff->grow();
+  }
+
+  thread_crew(const thread_crew&) = delete;
+  thread_crew& operator=(const thread_crew&) = delete;
+
+  ~thread_crew() {
+    home_->cancel_all(troupe::ec::pool_stopped);
+    home_->close();
+    join();
+  }
+
+  static troupe::effective_options options_for(std::size_t workers) {
+    troupe::effective_options result;
+    result.name = "test";
+    result.workers = workers;
+    return result;
+  }
+
+  // -- properties -------------------------------------------------------------
+
+  troupe::dispatcher& home() noexcept { return *home_; }
+
+  /// What the dispatcher told its staff.
+  crew_log& log() noexcept { return *log_; }
+
+  troupe::pool_stats stats() const { return home_->stats(); }
+
+  // -- operations -------------------------------------------------------------
+
+  /// Starts a batch here; `made` is what make_batch or make_map_batch returns.
+  template <class T>
+  troupe::typed_batch<T> start(troupe::typed_batch<T> made) {
+    submit(*made.ref().get());
+    return made;
+  }
+
+  void submit(troupe::batch& work) {
+    work.set_home(home_);
+    work.start();
+  }
+
+  /// Blocks until all workers are idle that live.
+  ///
+  /// A worker is busy for a moment after its batch is complete. Nothing tells
+  /// when it has become idle, so this looks again and again.
+  void wait_until_idle() {
+    for (;;) {
+      auto now = stats();
+      if (now.idle == now.workers)
+        return;
+      std::this_thread::yield();
+    }
+  }
+
+  /// Blocks until `n` workers have ended since the crew was made.
+  void wait_for_ended(std::size_t n) {
+    std::unique_lock guard{log_->mutex};
+    log_->changed.wait(guard, [&] { return log_->ended >= n; });
+  }
+
+private:
+  void join() {
+    for (;;) {
+      std::vector<std::thread> all;
+      {
+        std::lock_guard guard{log_->mutex};
+        all.swap(log_->threads);
+      }
+      if (all.empty())
+        return;
+      for (auto& x : all)
+        x.join();
+    }
+  }
+
+  std::shared_ptr<crew_log> log_;
+  troupe::ref_ptr<troupe::dispatcher> home_;
+};
+
+/// Blocks until the batch is complete, then takes its result or throws.
+template <class T>
+T get(troupe::typed_batch<T>& made) {
+  made.ref().get()->wait();
+  return made.result();
+}
+
+template <class T>
+T get(troupe::typed_batch<T>&& made) {
+  return get(made);
+}
+
+/// Returns the failure that `fn` throws; fails the test if it throws none.
+template <class Fn>
+std::optional<troupe::failure> failure_in(Fn fn) {
+  try {
+    fn();
+  } catch (const troupe::failure& err) {
+    return err;
+  }
+  return std::nullopt;
+}
+
+} // namespace test
