@@ -70,7 +70,8 @@ public:
 
   // -- parsing ----------------------------------------------------------------
 
-  /// Reads the config file, then the command line, which has the last word.
+  /// Reads the config file, then (CAF 1.x) the environment, where an option has
+  /// a variable, then the command line, which has the last word.
   ///
   /// Shape:  the file is the one that `--config-file` names, else CAF's default
   ///         file if there is one (`caf-application.ini`, since CAF 1.0

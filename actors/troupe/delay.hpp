@@ -21,6 +21,9 @@ namespace troupe {
 /// Returns an operation that completes `delay` after its start.
 ///
 /// Must be started on the thread of `self`, by a `co_await` or `then` there.
+///
+/// Errors: `failure` with `ec::cancelled`, at once when it is cancelled, or
+///         with `ec::owner_gone` if `self` ends first.
 /// Source: asyncio.sleep.
 operation<void> sleep_for(caf::event_based_actor* self,
                           std::chrono::nanoseconds delay);
@@ -100,7 +103,13 @@ private:
 /// the answer, of type `R`; `void` for an empty one.
 ///
 /// Must be started on the thread of `self`.
-/// Errors: what the other actor answers, or CAF's own, such as a timeout.
+///
+/// Units:  `timeout` is elapsed time from the start of the operation.
+/// Errors: `failure` with the code that troupe's actors answer, or else with
+///         `ec::request_failed` and the text of the other actor's error, or of
+///         CAF's own, such as a timeout; `ec::owner_gone` if `self` ends first.
+///         Cancelling ends the wait at once; the other actor does not hear of
+///         it.
 template <class R, class... Ts>
 operation<R> ask(caf::event_based_actor* self, const caf::actor& to,
                  std::chrono::nanoseconds timeout, Ts... xs) {

@@ -38,9 +38,11 @@ private:
 /// Source: asyncio.Event, but safe to use from everywhere.
 class event {
 public:
+  /// Makes an event that is not set. Starts nothing.
   explicit event(caf::actor_system& system);
 
-  /// Sets the event and wakes all who wait. Holds when it returns.
+  /// Sets the event and wakes all who wait, in the order in which they came.
+  /// Holds when it returns.
   void set() { face_->state->set(); }
 
   /// Clears the event; whoever waits from now on waits for the next `set`.
@@ -49,6 +51,9 @@ public:
   bool is_set() const { return face_->state->is_set(); }
 
   /// Waits until the event is set; at once if it is.
+  ///
+  /// Errors: `failure` with `ec::cancelled` if the wait is cancelled. When the
+  ///         last handle goes before the event is set, the wait does not end.
   operation<void> wait() const;
 
   /// Returns the actor that takes the messages of messages.hpp for this event.

@@ -42,9 +42,9 @@ void gather_state::begin() {
 // Single requests of the same pool become one batch: one submission, and claims
 // instead of hand-offs.
 void gather_state::form_groups() {
-  std::unordered_map<dispatcher*, std::vector<ref_ptr<batch>>> groups;
+  std::unordered_map<dispatcher*, std::vector<batch*>> groups;
   dispatcher* last_home = nullptr;
-  std::vector<ref_ptr<batch>>* last_group = nullptr;
+  std::vector<batch*>* last_group = nullptr;
   for (auto& part : parts_) {
     auto single = part->as_batch();
     if (!single || !single->as_single() || !single->plain()) {
@@ -57,11 +57,11 @@ void gather_state::form_groups() {
       last_group = &groups[last_home];
       last_group->reserve(parts_.size());
     }
-    last_group->emplace_back(single);
+    last_group->push_back(single);
   }
   for (auto& [home, members] : groups) {
     if (members.size() == 1) {
-      started_.push_back(std::move(members.front()));
+      started_.emplace_back(members.front());
       continue;
     }
     auto group = make_ref<group_batch>(std::move(members));

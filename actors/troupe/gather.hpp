@@ -42,6 +42,11 @@ protected:
     return parts_;
   }
 
+  /// Gives up the parts, once all are complete.
+  std::vector<ref_ptr<op_state>> take_parts() noexcept {
+    return std::move(parts_);
+  }
+
 private:
   void on_complete(op_state& part) noexcept override;
   void form_groups();
@@ -106,8 +111,10 @@ public:
       if (!result_) {
         result_.emplace();
         result_->reserve(parts().size());
-        for (auto& part : parts())
-          result_->push_back(std::move(*static_cast<T*>(part->result())));
+        // Each part goes as soon as it has been read, while it is in the cache.
+        for (auto& part : take_parts())
+          result_->push_back(std::move(
+              *static_cast<T*>(std::exchange(part, nullptr)->result())));
       }
       return &*result_;
     }
@@ -149,7 +156,8 @@ auto gather(Ops&&... ops) {
 /// Waits for all of `ops`, which are of the same type.
 ///
 /// Shape:  a vector of values in input order; nothing for void. No operations:
-///         an empty vector, at once.
+///         an empty vector, at once. Single calls of one pool become one
+///         batch, and so one submission and one completion.
 /// Errors: as above.
 template <class Op>
 requires awaitable_operation<Op>

@@ -97,7 +97,8 @@ public:
 
   // -- starting and consuming -------------------------------------------------
 
-  /// Begins at once and returns the operation, to be consumed as any other.
+  /// Begins at once and returns the operation, to be consumed as any other. If
+  /// it is dropped instead, it runs to its end and nobody hears of it.
   operation start() {
     auto state = consume();
     state->start();
@@ -117,7 +118,9 @@ public:
 
   /// Starts and calls `on_value(T)`, or `on_value()` for void, or
   /// `on_error(caf::error)`, in `self`, later. The actor stays alive until
-  /// then; if it ends before, what it had asked for is cancelled.
+  /// then; if it ends before, what it had asked for is cancelled. To be called
+  /// on the thread of `self`, in one of its handlers. A callback that throws
+  /// ends the actor.
   template <class OnValue, class OnError>
   void then(caf::event_based_actor* self, OnValue on_value, OnError on_error);
 
@@ -128,7 +131,7 @@ public:
          [self](caf::error why) { self->quit(std::move(why)); });
   }
 
-  /// Starts and returns a future of the outcome.
+  /// Starts and returns a future of the outcome. Its destructor does not wait.
   std::future<T> as_future();
 
   /// Gives up the state, for those who combine operations. Throws if the

@@ -21,9 +21,6 @@ struct pool::lease {
 
 pool::pool(caf::actor_system& system) : pool{system, pool_options{}} {}
 
-pool::pool(caf::actor_system& system, std::string name)
-    : pool{system, pool_options{.name = std::move(name)}} {}
-
 pool::pool(caf::actor_system& system, pool_options options) {
   auto effective = resolve(options, options_of(system.config()));
   if (effective.name.empty())

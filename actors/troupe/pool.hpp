@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <memory>
 #include <ranges>
 #include <string>
@@ -33,16 +34,24 @@ class pool {
 public:
   // -- construction -----------------------------------------------------------
 
-  /// Starts a pool with what the configuration says.
-  explicit pool(caf::actor_system& system);
-
-  /// Starts a pool for which `troupe.pools.NAME.*` goes over `troupe.*`.
-  pool(caf::actor_system& system, std::string name);
-
-  /// Starts a pool; options that are set go over the configuration.
+  /// Starts a pool with what the configuration says: a coordinator at once,
+  /// workers as they are needed, `min-workers` of them right away.
   ///
   /// Errors: throws `failure` with `ec::invalid_option`; then nothing was
   ///         started.
+  explicit pool(caf::actor_system& system);
+
+  /// Starts a pool for which `troupe.pools.NAME.*` goes over `troupe.*`.
+  ///
+  /// Errors: as above.
+  /// A template, so that `pool{sys, {.workers = 8}}` means options.
+  template <std::convertible_to<std::string> Name>
+  pool(caf::actor_system& system, Name&& name)
+      : pool{system, pool_options{.name = std::forward<Name>(name)}} {}
+
+  /// Starts a pool; options that are set go over the configuration.
+  ///
+  /// Errors: as above.
   pool(caf::actor_system& system, pool_options options);
 
   // -- requests ---------------------------------------------------------------
@@ -69,8 +78,9 @@ public:
   ///         are copied or moved in; views refer to what they refer to. One
   ///         `fn` is shared by all calls, which run concurrently.
   /// Errors: the first failure by arrival; what has not started then never
-  ///         will. Throws `failure` with `ec::invalid_option` for more than
-  ///         `batch::max_size` elements.
+  ///         will, what runs is asked to stop, and the failure is delivered
+  ///         when all that had started has returned. Throws `failure` with
+  ///         `ec::invalid_option` for more than `batch::max_size` elements.
   /// Source: Executor.map.
   template <std::ranges::input_range Range, class F>
   auto map(Range&& range, F&& fn) const {
@@ -101,13 +111,18 @@ public:
   /// Changes the greatest number of workers. Does not block: new workers start
   /// as they are needed, surplus ones end when they are between batches.
   ///
-  /// Errors: throws `failure` with `ec::invalid_option`.
+  /// Errors: throws `failure` with `ec::invalid_option` for a count outside 1
+  ///         to `defaults::workers_limit`.
   void resize(std::size_t workers) const;
 
-  /// Refuses new submissions and waits until all that was admitted is done, for
-  /// `timeout` at the longest. Then cancels what is queued, asks what runs to
-  /// stop, and tells what still runs. The first call counts; later ones get the
-  /// same receipt.
+  /// Refuses new submissions, except those of running requests, and waits until
+  /// all that was admitted is done, for `timeout` at the longest. Then cancels
+  /// what is queued, asks what runs to stop, and tells what still runs, without
+  /// waiting for it.
+  ///
+  /// Shape:  one receipt. The first call counts; later ones get the same.
+  /// Units:  `timeout` is elapsed time from the start of the operation.
+  /// Errors: none of its own; it cannot be cancelled.
   operation<receipt> shutdown(std::chrono::nanoseconds timeout) const;
 
   /// As above, with the pool's `drain-timeout`.

@@ -15,7 +15,8 @@ namespace troupe {
 
 /// Runs the task `fn(self, args...)` in an actor of its own and blocks for the
 /// result. The actor ends with the task, and with it what the task has left
-/// running there.
+/// running there. Not for the thread of an event-based actor, which it would
+/// hold up.
 ///
 /// Errors: throws what the task throws; `failure` with `ec::owner_gone` if
 ///         something ends the actor first.

@@ -99,10 +99,12 @@ public:
     void operator++(int) { ++*this; }
 
     friend bool operator==(const iterator& x, std::default_sentinel_t) {
-      return !x.from_->current_;
+      return x.at_end();
     }
 
   private:
+    bool at_end() const { return !from_->current_; }
+
     stream* from_ = nullptr;
   };
 

@@ -240,6 +240,17 @@ public:
 /// awaited, or consumed as the `operation` that it converts to. If the actor
 /// ends first, the frame is destroyed, after the requests that it waits for
 /// have returned, and whoever waits gets `ec::owner_gone`.
+///
+/// Parameters taken by reference, and the captures of a lambda, must outlive
+/// the task; those taken by value are kept in the frame. GCC 12 destroys
+/// aggregates that are temporaries of a `co_await` expression twice, closures
+/// with captures among them: name the operation first, as in
+/// `auto op = io.run([path] { ... }); co_await std::move(op);`.
+///
+/// Errors: an exception that leaves the body reaches whoever waits. Cancelling
+///         makes the current and each later `co_await` of the task throw
+///         `failure` with `ec::cancelled`.
+/// Source: asyncio's coroutines.
 template <class T>
 class [[nodiscard]] task {
 public:

@@ -10,6 +10,15 @@
 
 namespace troupe {
 
+namespace {
+
+// How long an idle worker waits for the next batch before it goes back to its
+// mailbox. An upper bound for how long a message to an idle worker can wait,
+// and longer than the pauses of a caller who makes one request after another.
+constexpr auto linger_time = std::chrono::milliseconds{50};
+
+} // namespace
+
 worker::worker(caf::actor_config& cfg, ref_ptr<dispatcher> home,
                actor_cell* cell)
     : caf::event_based_actor(cfg), home_{std::move(home)}, cell_{cell} {}
@@ -55,7 +64,7 @@ void worker::work() {
   }
   for (;;) {
     while (found.work) {
-      home_->take_up(*cell_, *found.work);
+      home_->take_up(*found.work);
       auto begin = std::chrono::steady_clock::now();
       auto why = found.work->participate(*cell_, false);
       cell_->add_busy_time(std::chrono::steady_clock::now() - begin);
@@ -65,9 +74,10 @@ void worker::work() {
       quit();
       return;
     }
-    if (home_->spin().count() == 0)
-      return;
-    found = cell_->spin(home_->spin());
+    if (home_->spin().count() > 0)
+      found = cell_->spin(home_->spin());
+    if (!found.work && !found.retire)
+      found = cell_->linger(linger_time);
     if (!found.work && !found.retire)
       return;
   }

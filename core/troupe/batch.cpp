@@ -122,10 +122,6 @@ std::uint32_t batch::unclaimed() const noexcept {
   return next < size_ ? size_ - static_cast<std::uint32_t>(next) : 0;
 }
 
-void batch::become_member() noexcept {
-  phase_.store(phase::member, std::memory_order_relaxed);
-}
-
 // Counts what is not claimed and what is claimed and not started.
 std::uint32_t batch::unstarted() const noexcept {
   auto sum = unclaimed();
@@ -279,7 +275,7 @@ void batch::deliver() noexcept {
   // One that was cancelled before its start took no time.
   if (submitted_at_ != std::chrono::steady_clock::time_point{})
     elapsed_ = std::chrono::steady_clock::now() - submitted_at_;
-  if (home_ && phase_.load(std::memory_order_relaxed) != phase::member)
+  if (home_)
     home_->account(*this);
   auto more = find_extras();
   auto notify = more ? std::move(more->notify) : nullptr;

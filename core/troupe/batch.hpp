@@ -132,9 +132,10 @@ protected:
   /// Takes `exception` as the outcome of a request, and drops the rest.
   void fail(std::exception_ptr exception, worker_cell& cell) noexcept;
 
-  /// Says that this batch is a request of another one, which is the one that
-  /// counts.
-  void become_member() noexcept;
+  /// Returns whether requests were dropped without having run.
+  bool dropped_some() const noexcept {
+    return cancelled_count_.load(std::memory_order_relaxed) > 0;
+  }
 
   /// Counts requests that returned.
   void settle(std::uint32_t requests) noexcept;
@@ -172,7 +173,7 @@ private:
   place place_ = place::nowhere;
   bool counted_as_queued_ = false;
 
-  enum class phase : std::uint8_t { made, member, admitted, over };
+  enum class phase : std::uint8_t { made, admitted, over };
   std::atomic<phase> phase_{phase::made};
 
   // Why requests are dropped; the first reason stays.

@@ -51,17 +51,13 @@ public:
 protected:
   using batch::batch;
 
-  /// Runs the only request of this batch as one of `group`, which says when to
-  /// stop and counts the outcome.
+  /// Runs the only request of this batch as one of `group`, which has claimed
+  /// it, says when to stop and counts the outcome. Nobody else knows this
+  /// batch, so there is nothing to claim or to deliver here.
   void run_as_member(batch& group, worker_cell& cell) noexcept {
-    become_member();
-    share mine{*this, cell, true};
-    index_range only;
-    if (!mine.claim(only))
-      return;
     context ctx{*this, cell, group};
-    static_cast<Derived&>(*this).run_one(only.begin, ctx);
-    settle(1);
+    static_cast<Derived&>(*this).run_one(0, ctx);
+    this->destroy_input();
   }
 
   /// Runs `call`, which may throw anything: that becomes the outcome.

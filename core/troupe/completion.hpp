@@ -26,6 +26,7 @@ struct completion {
   std::uint64_t succeeded = 0;
   std::uint64_t failed = 0;
   std::uint64_t cancelled = 0;
+  /// Always 0: no operation has a deadline.
   std::uint64_t expired = 0;
 
   /// From the submit to the last outcome.
@@ -46,17 +47,22 @@ struct running_request {
 /// What came of the requests that a pool had when its shutdown began. Each is
 /// in exactly one bucket.
 struct receipt {
-  /// Requests that ran to their end.
+  /// Requests that ran to their end, with a value or a failure.
   std::uint64_t drained = 0;
 
-  /// Requests that never ran; their callers got `ec::pool_stopped`.
+  /// Requests that never ran: cut off by the shutdown, whose callers got
+  /// `ec::pool_stopped`, or cancelled by somebody else meanwhile.
   std::uint64_t cancelled = 0;
 
+  /// Requests that nobody waits for any more. They run to their end; their
+  /// callers get the outcome.
   std::vector<running_request> still_running;
 };
 
-/// A snapshot of a pool.
+/// A snapshot of a pool. Counts begin with the pool.
 struct pool_stats {
+  /// Workers that live or are about to start: those that work on a batch, those
+  /// that wait for one, and those in between.
   std::size_t workers = 0;
   std::size_t busy = 0;
   std::size_t idle = 0;
@@ -76,7 +82,8 @@ struct pool_stats {
   std::uint64_t failed = 0;
   std::uint64_t cancelled = 0;
 
-  /// Time that workers have spent on batches, summed over all workers.
+  /// Time that workers have spent on batches, summed over all workers; counted
+  /// when a worker leaves a batch.
   std::chrono::nanoseconds busy_time{0};
 };
 

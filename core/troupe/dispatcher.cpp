@@ -165,7 +165,7 @@ void dispatcher::submit(ref_ptr<batch> work) {
   if (over)
     end_outstanding();
   if (to_wake)
-    staff_->wake(*to_wake);
+    wake(*to_wake);
   if (grow)
     staff_->grow();
 }
@@ -180,7 +180,7 @@ void dispatcher::withdraw(batch& work) noexcept {
 
 // -- the worker's side --------------------------------------------------------
 
-void dispatcher::take_up(worker_cell&, batch& work) {
+void dispatcher::take_up(batch& work) {
   if (work.size() == 1)
     return;
   worker_cell* to_wake[2] = {};
@@ -200,7 +200,7 @@ void dispatcher::take_up(worker_cell&, batch& work) {
   }
   for (auto cell : to_wake)
     if (cell)
-      staff_->wake(*cell);
+      wake(*cell);
   if (grow)
     staff_->grow();
 }
@@ -220,6 +220,9 @@ worker_cell::hand_off dispatcher::next(worker_cell& cell, ref_ptr<batch> done,
     }
     if (done)
       end_part(*done, why);
+    // A worker that was called away comes for those that wait.
+    if (why == leave_reason::yielded)
+      cell.served_waiting_ = false;
     auto surplus = live_workers() > max_workers();
     if (!surplus)
       work = pick_next(cell, garbage);
@@ -250,8 +253,10 @@ void dispatcher::lost(worker_cell& cell) {
   {
     lock guard{mutex_};
     if (!cell.alive_) {
-      // It retired, so nobody is about to wake it: the cell can serve again.
-      free_cells_.push_back(&cell);
+      // It retired, so the cell can serve again, unless somebody is still about
+      // to wake the former worker.
+      if (cell.wakers_.load(std::memory_order_acquire) == 0)
+        free_cells_.push_back(&cell);
       return;
     }
     cell.alive_ = false;
@@ -273,7 +278,7 @@ void dispatcher::lost(worker_cell& cell) {
       grow = growth_asked_ = true;
   }
   if (to_wake)
-    staff_->wake(*to_wake);
+    wake(*to_wake);
   if (grow)
     staff_->grow();
 }
@@ -362,7 +367,7 @@ void dispatcher::resize(std::size_t workers) {
       grow = growth_asked_ = true;
   }
   for (auto cell : to_wake)
-    staff_->wake(*cell);
+    wake(*cell);
   if (grow)
     staff_->grow();
 }
@@ -390,7 +395,7 @@ clock::time_point dispatcher::retire_idle(clock::time_point now) {
       again = oldest + options_.idle_timeout;
   }
   for (auto cell : to_wake)
-    staff_->wake(*cell);
+    wake(*cell);
   return again;
 }
 
@@ -421,7 +426,7 @@ void dispatcher::close() {
     to_wake = close_under_lock();
   }
   for (auto cell : to_wake)
-    staff_->wake(*cell);
+    wake(*cell);
 }
 
 bool dispatcher::close_if_drained() {
@@ -433,7 +438,7 @@ bool dispatcher::close_if_drained() {
     to_wake = close_under_lock();
   }
   for (auto cell : to_wake)
-    staff_->wake(*cell);
+    wake(*cell);
   return true;
 }
 
@@ -528,6 +533,12 @@ void dispatcher::remove_idle(worker_cell& cell) noexcept {
   cell.idle_prev_ = cell.idle_next_ = nullptr;
   cell.idle_ = false;
   --idle_count_;
+}
+
+void dispatcher::wake(worker_cell& cell) noexcept {
+  if (!cell.end_linger())
+    staff_->wake(cell);
+  cell.wakers_.fetch_sub(1, std::memory_order_release);
 }
 
 bool dispatcher::give(worker_cell& cell, batch& work) noexcept {

@@ -106,7 +106,7 @@ public:
 
   /// Is called by a worker that takes up `work`; wakes two more if there is
   /// enough to do, so that many workers wake in few steps.
-  void take_up(worker_cell& cell, batch& work);
+  void take_up(batch& work);
 
   /// Ends the worker's part in `done`, if there is one, and returns what to do
   /// next. If there is nothing, the worker is idle from now on.
@@ -202,6 +202,7 @@ private:
   ref_ptr<batch> pick_next(worker_cell& cell, trash& garbage);
   void push_idle(worker_cell& cell) noexcept;
   void remove_idle(worker_cell& cell) noexcept;
+  void wake(worker_cell& cell) noexcept;
   bool give(worker_cell& cell, batch& work) noexcept;
   bool give_retire(worker_cell& cell) noexcept;
   worker_cell* hand_over(batch& work) noexcept;

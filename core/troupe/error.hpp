@@ -18,28 +18,34 @@ namespace troupe {
 /// Says why an operation has no value. The first value is 1, since 0 tests as
 /// "no error".
 enum class ec : std::uint8_t {
-  /// The call ran and threw an exception.
+  /// The call ran and threw an exception; or another actor answered with an
+  /// error.
   request_failed = 1,
-  /// Somebody asked to stop before the call was started. It never ran.
+  /// Somebody asked to stop before the call was started. It never ran; of a
+  /// `map`, some calls did not. Of a task or a wait, `failure::started()` says
+  /// whether it had begun.
   cancelled,
   /// The deadline passed. `failure::started()` says whether the call ran.
   deadline_exceeded,
   /// The queue had no room and the pool was told to reject. It never ran.
   queue_full,
-  /// The pool had stopped before a worker took the request. It never ran.
+  /// The pool had stopped before a worker took the request. It never ran; of a
+  /// `map`, some calls did not.
   pool_stopped,
   /// The worker ended before it could answer. The call may have run.
   worker_lost,
   /// Waiting would have waited for itself. The call never ran.
   would_deadlock,
-  /// An option has a value that is not accepted. Nothing was started.
+  /// An option, a size or a batch is not accepted. Nothing was started.
   invalid_option,
-  /// The operation was consumed before. Nothing ran a second time.
+  /// The operation was consumed, or has started, before. Nothing ran a second
+  /// time.
   already_consumed,
-  /// The actor that a task lived in has ended. What it had started may have
-  /// run.
+  /// The actor in which a task or a wait lived has ended. What it had started
+  /// may have run.
   owner_gone,
-  /// The worker's resource could not be opened. The call did not get it.
+  /// The workers of the pool have no resource of the type that the call asked
+  /// for. The call ran up to there.
   resource_unavailable,
   /// The node was lost. The call may have run.
   node_lost,

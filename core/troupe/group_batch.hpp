@@ -12,10 +12,10 @@
 namespace troupe {
 
 /// Runs batches of one request each as its own requests. Their results stay in
-/// them.
+/// them; whoever wants these keeps the members alive.
 class group_batch final : public batch_loop<group_batch> {
 public:
-  explicit group_batch(std::vector<ref_ptr<batch>> members)
+  explicit group_batch(std::vector<batch*> members)
       : batch_loop<group_batch>{static_cast<std::uint32_t>(members.size())},
         members_{std::move(members)} {}
 
@@ -27,9 +27,15 @@ public:
   }
 
 private:
-  void destroy_input() noexcept override { members_.clear(); }
+  void destroy_input() noexcept override {
+    // Those that ran have destroyed theirs.
+    if (dropped_some())
+      for (auto member : members_)
+        member->as_single()->drop_input();
+    members_.clear();
+  }
 
-  std::vector<ref_ptr<batch>> members_;
+  std::vector<batch*> members_;
 };
 
 } // namespace troupe

@@ -2,31 +2,39 @@
 // or an event without the functions of pool.hpp and event.hpp needs this header
 // and no other.
 //
-// To a coordinator (`pool::actor()`):
+// To a coordinator (`pool::actor()`), and what it answers:
 //
-//   message                       | answer, and when
-//   ------------------------------|---------------------------------------------
-//   (submit_atom, batch_ref)      | completion, when the batch is complete.
-//   Make
-//                                 | the batch with `make_batch` or
-//                                 | `make_map_batch`, read its results by
-//                                 | `result()`.
-//   (stats_atom)                  | pool_stats, at once
-//   (resize_atom, std::uint64_t)  | unit, at once; an error `invalid_option`
-//   for
-//                                 | a count that is not accepted
-//   (subscribe_atom, caf::actor)  | unit, at once; from then on the actor gets
-//   a
-//                                 | `completion` for each batch, until it ends
-//   (drain_atom, caf::timespan)   | receipt, when the pool has shut down
+//   (submit_atom, batch_ref)
+//       A completion, when the batch is complete, also if its requests failed
+//       or the pool refused them. Make the batch by `make_batch` or
+//       `make_map_batch`; its `result()` then returns or throws. Errors:
+//       `invalid_option` for an empty batch, `already_consumed` for one that
+//       was submitted before, `pool_stopped` if the pool ends first.
+//   (stats_atom)
+//       A pool_stats, at once.
+//   (resize_atom, std::uint64_t)
+//       Nothing, at once. Error: `invalid_option` for a count of workers
+//       outside 1 to 65536.
+//   (subscribe_atom, caf::actor)
+//       Nothing, at once. From then on the actor gets a completion for each
+//       batch, until it ends. Error: `invalid_option` for an invalid handle.
+//   (drain_atom, caf::timespan)
+//       A receipt, when the pool has shut down; see `pool::shutdown`. Error:
+//       `pool_stopped` if something else ends the pool first.
 //
-// To an event (`event::actor()`):
+// To an event (`event::actor()`), and what it answers:
 //
-//   (set_atom), (clear_atom)      | unit, when it holds
-//   (is_set_atom)                 | bool, at once
-//   (wait_atom)                   | unit, when the event is set
+//   (set_atom), (clear_atom)
+//       Nothing, when it holds.
+//   (is_set_atom)
+//       A bool, at once.
+//   (wait_atom)
+//       Nothing, when the event is set. Error: `owner_gone` if its last handle
+//       goes first.
 //
-// All of them stay inside one process; a batch cannot travel to another node.
+// An answer of nothing is an empty message; errors carry a `troupe::ec`. An
+// actor that has ended answers with CAF's own error. All of this stays inside
+// one process: a batch cannot travel to another node.
 
 #pragma once
 

@@ -24,7 +24,7 @@ namespace troupe {
 
 /// Says what becomes of a submission when the queue is full.
 enum class on_full : std::uint8_t {
-  /// It is answered when there is room.
+  /// It waits until there is room. Nothing bounds how many do.
   wait,
   /// It fails with `ec::queue_full`.
   reject,
@@ -38,7 +38,8 @@ std::string_view to_string(on_full policy) noexcept;
 /// The options of one pool, as set in code. What is left out comes from the
 /// configuration, or else from the defaults.
 struct pool_options {
-  /// Names the pool, its threads and its keys: `troupe.pools.NAME.KEY`.
+  /// Names the pool, its threads and its keys: `troupe.pools.NAME.KEY`. None:
+  /// a pool called "troupe" without keys of its own.
   std::string name = {};
 
   /// The most workers the pool may have: from 1.
@@ -50,16 +51,18 @@ struct pool_options {
   /// An idle worker above the minimum ends after this.
   std::optional<std::chrono::nanoseconds> idle_timeout = {};
 
-  /// Submissions admitted and not yet started: from 1.
+  /// Submissions admitted and not yet started: from 1. A map, or a gather of
+  /// calls, counts as one.
   std::optional<std::size_t> max_queued = {};
 
   /// What becomes of a submission when the queue is full.
   std::optional<troupe::on_full> on_full = {};
 
-  /// How long an idle worker looks for the next batch before it sleeps.
+  /// How long an idle worker looks for the next batch, and a blocked caller for
+  /// its outcome, before it sleeps.
   std::optional<std::chrono::nanoseconds> spin = {};
 
-  /// How long shutdown waits for running requests.
+  /// How long `pool::shutdown()` waits for what was admitted before it cancels.
   std::optional<std::chrono::nanoseconds> drain_timeout = {};
 
   /// What each worker keeps between requests. Made by `make_resource`.
@@ -115,9 +118,8 @@ using option_table = std::map<std::string, std::string>;
 /// Works out what holds for the pool that `options` describes.
 ///
 /// Errors: throws `failure` with `ec::invalid_option` if the table has an
-/// unknown
-///         key or a value that is not accepted (for whichever pool), if a
-///         member of `options` is out of range, or if two values contradict
+///         unknown key or a value that is not accepted (for whichever pool), if
+///         a member of `options` is out of range, or if two values contradict
 ///         each other. The text names key, value and what is accepted.
 effective_options resolve(const pool_options& options,
                           const option_table& table);

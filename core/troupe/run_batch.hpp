@@ -22,6 +22,9 @@ public:
   /// anywhere.
   virtual void run_in_place(batch& group, worker_cell& cell) noexcept = 0;
 
+  /// Destroys function and arguments, if that has not happened yet.
+  virtual void drop_input() noexcept = 0;
+
 protected:
   ~single_batch_base() = default;
 };
@@ -54,6 +57,8 @@ public:
   void run_in_place(batch& group, worker_cell& cell) noexcept override {
     this->run_as_member(group, cell);
   }
+
+  void drop_input() noexcept override { input_.reset(); }
 
   single_batch_base* as_single() noexcept override { return this; }
 

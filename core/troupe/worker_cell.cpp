@@ -27,13 +27,36 @@ worker_cell::bind_thread::~bind_thread() {
 worker_cell::hand_off worker_cell::unpack(std::uintptr_t word) noexcept {
   if (word == retire)
     return {nullptr, true};
-  if (word <= retire)
+  if (word <= lingering)
     return {};
   return {ref_ptr<batch>{reinterpret_cast<batch*>(word), adopt_ref}, false};
 }
 
 worker_cell::hand_off worker_cell::take() noexcept {
+  // A message may come late, for a hand-off that was found without it: then the
+  // worker is idle, and the word must go on saying so.
+  auto seen = word_.load(std::memory_order_acquire);
+  if (seen == asleep || seen == awake)
+    return {};
   return unpack(word_.exchange(awake, std::memory_order_acq_rel));
+}
+
+worker_cell::hand_off
+worker_cell::linger(std::chrono::nanoseconds patience) noexcept {
+  auto expected = asleep;
+  if (!word_.compare_exchange_strong(expected, lingering,
+                                     std::memory_order_acq_rel))
+    return take();
+  auto until = std::chrono::steady_clock::now() + patience;
+  // A wake-up may be left over from a hand-off that was found without it.
+  while (word_.load(std::memory_order_acquire) == lingering)
+    if (!parker_.park_until(until))
+      break;
+  expected = lingering;
+  if (word_.compare_exchange_strong(expected, asleep,
+                                    std::memory_order_acq_rel))
+    return {};
+  return take();
 }
 
 worker_cell::hand_off

@@ -133,18 +133,18 @@ curl_socket_t http_client::on_open(void* self, curlsocktype,
                                    curl_sockaddr* address) {
   auto& running = *static_cast<transfer*>(self);
   auto& client = *running.client;
+  // Whoever interrupts has asked to stop before: either it finds the socket
+  // made here, or this finds the request to stop. A socket that is found but
+  // not yet connected cannot be shut down; on_progress ends that one, which
+  // libcurl calls about once a second.
+  std::lock_guard guard{client.mutex_};
+  if (running.stop->stop_requested())
+    return CURL_SOCKET_BAD;
   auto opened = socket(address->family, address->socktype | SOCK_CLOEXEC,
                        address->protocol);
   if (opened < 0)
     return CURL_SOCKET_BAD;
-  {
-    std::lock_guard guard{client.mutex_};
-    client.sockets_.push_back(opened);
-  }
-  // Whoever interrupts has asked to stop before: either it finds this socket,
-  // or this finds the request to stop.
-  if (running.stop->stop_requested())
-    shutdown(opened, SHUT_RDWR);
+  client.sockets_.push_back(opened);
   return opened;
 }
 

@@ -50,8 +50,7 @@ public:
   page get(const std::string& url, const std::stop_token& stop);
 
   /// Ends the `get` that is running by shutting down its connection. Call it
-  /// after its stop token has been asked to stop: what `get` then opens is
-  /// shut at once.
+  /// after its stop token has been asked to stop: `get` then opens no other.
   void interrupt();
 
 private:

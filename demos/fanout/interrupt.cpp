@@ -23,17 +23,9 @@ unique_fd checked(int fd) {
   return unique_fd{fd};
 }
 
-void set(const unique_fd& event) {
-  std::uint64_t one = 1;
-  // Cannot fail: the counter is far from full.
-  [[maybe_unused]] auto written = write(event.get(), &one, sizeof(one));
-}
-
 } // namespace
 
-interrupt::interrupt()
-    : raised_{checked(eventfd(0, EFD_CLOEXEC))},
-      done_{checked(eventfd(0, EFD_CLOEXEC))} {
+interrupt::interrupt() : done_{checked(eventfd(0, EFD_CLOEXEC))} {
   // A shell that starts a program in the background of a script has it ignore
   // SIGINT, and then blocking would lose it; whoever sends it means it.
   ::signal(SIGINT, SIG_DFL);
@@ -47,7 +39,9 @@ interrupt::interrupt()
 }
 
 interrupt::~interrupt() {
-  set(done_);
+  std::uint64_t one = 1;
+  // Cannot fail: the counter is far from full.
+  [[maybe_unused]] auto written = write(done_.get(), &one, sizeof(one));
   watcher_.join();
 }
 
@@ -65,7 +59,6 @@ void interrupt::watch() {
     if (signal_ != 0)
       _exit(128 + number);
     signal_ = number;
-    set(raised_);
     source_.request_stop();
   }
 }

@@ -29,9 +29,6 @@ public:
   /// Returns the token that the first signal asks to stop.
   std::stop_token token() const noexcept { return source_.get_token(); }
 
-  /// Returns a file descriptor that becomes readable with the first signal.
-  int fd() const noexcept { return raised_.get(); }
-
   /// Returns the first signal; nothing if none came.
   std::optional<int> signal() const noexcept {
     auto number = signal_.load();
@@ -43,9 +40,7 @@ private:
 
   std::stop_source source_;
   std::atomic<int> signal_ = 0;
-  // An event that is set with the first signal, one that ends the watch, and
-  // where signals are read.
-  unique_fd raised_;
+  // An event that ends the watch, and where signals are read.
   unique_fd done_;
   unique_fd signals_;
   std::thread watcher_;

@@ -48,11 +48,10 @@ constexpr auto once_only =
     "compare: a list from a pipe can be read only once, and each size of the "
     "pool needs all targets (accepted: --list=FILE)";
 
-target_source open_source(const options& opts, const interrupt& stopping) {
+target_source open_source(const options& opts) {
   return target_source{{.arguments = opts.arguments(),
                         .list = opts.list(),
-                        .follow = opts.follow(),
-                        .stop_fd = stopping.fd()}};
+                        .follow = opts.follow()}};
 }
 
 // What the runs of one command have in common.
@@ -128,7 +127,7 @@ private:
   }
 
   std::pair<measured, bool> measure(std::size_t workers) {
-    source_ = open_source(opts_, stopping_);
+    source_ = open_source(opts_);
     run fan{sys_, workers, stopping_.token()};
     progress_bar bar{progress_bar::fits(), [&fan] { return fan.look(); }};
     tally sums;
@@ -177,7 +176,7 @@ int main(int argc, char** argv) {
   interrupt stopping;
   std::optional<target_source> source;
   try {
-    source = open_source(opts, stopping);
+    source = open_source(opts);
     if (opts.compare() && source->may_block())
       return leave(bad_usage, once_only);
   } catch (const std::system_error& error) {

@@ -177,26 +177,28 @@ void report::summary(const ending& end) {
         sum.requests > 0)
       line(kind_line(which, sum));
   line(fmt::format("one after another this would have taken {}; it took {} on "
-                   "{}, which were busy {:.0f} % of that time",
+                   "{}, busy {:.0f} % of that time",
                    human(total.blocked), human(end.elapsed),
                    plural(end.workers, "worker"), end.busy * 100));
   const auto& got = end.observed.sum;
-  line(fmt::format("completion {}, as an observing actor received {}: {}, {} "
-                   "returned, {} threw, {} cancelled{}",
-                   plural(end.observed.events, "event"),
-                   end.observed.events == 1 ? "it" : "them",
-                   plural(got.requests, "request"), human_count(got.succeeded),
-                   human_count(got.failed), human_count(got.cancelled),
-                   end.observed.events == 1 ? ", after " + human(got.elapsed)
-                                            : std::string{}));
+  auto counts =
+      fmt::format("{}, {} returned, {} threw, {} cancelled",
+                  plural(got.requests, "request"), human_count(got.succeeded),
+                  human_count(got.failed), human_count(got.cancelled));
+  if (end.observed.events == 1)
+    line(fmt::format("completion event, as an observing actor received it: {}, "
+                     "after {}",
+                     counts, human(got.elapsed)));
+  else
+    line(fmt::format("{} completion events, as an observing actor received "
+                     "them: {}",
+                     human_count(end.observed.events), counts));
   if (end.never_started)
     line(fmt::format("interrupted: {} done, {} stopped on the way, {}{} never "
                      "started",
                      human_count(total.requests), human_count(tally_.stopped),
                      end.at_least ? "at least " : "",
                      human_count(*end.never_started)));
-  for (const auto& label : end.still_running)
-    line("still running, given up: " + printable(label));
   text.pop_back();
   bar_.aside([&] { print(side_, text); });
 }

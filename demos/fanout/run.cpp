@@ -2,6 +2,7 @@
 #include "run.hpp"
 
 #include "clients.hpp"
+#include "feed.hpp"
 
 #include "troupe/troupe.hpp"
 
@@ -25,6 +26,7 @@ result run::live::ask(troupe::context& context, target what) {
   auto stop = context.stop_token();
   auto hook = context.on_cancel([&own] { own.interrupt(); });
   auto answer = own.ask(std::move(what), stop);
+  busy_ns += answer.took.count();
   ++done;
   if (!answer.ok())
     ++failed;
@@ -91,27 +93,40 @@ ending run::batch(const std::vector<target>& targets, const consumer& consume) {
 
 ending run::stream(target_source& source, const consumer& consume) {
   auto begin = std::chrono::steady_clock::now();
-  {
-    auto ask = [live = live_](troupe::context& context, target& what) {
-      return live->ask(context, std::move(what));
-    };
+  auto ask = [live = live_](troupe::context& context, target what) {
+    return live->ask(context, std::move(what));
+  };
+  // Reads until the end, over those that were cancelled before they started:
+  // what lies behind may have run.
+  auto read = [&](auto next) {
+    for (;;) {
+      try {
+        std::optional<result> answer = next();
+        if (!answer)
+          break;
+        live_->part = answer->what.position.value_or(-1);
+        consume(*answer);
+      } catch (const troupe::failure& why) {
+        if (why.code() != troupe::ec::cancelled)
+          throw;
+      }
+    }
+  };
+  if (source.may_block()) {
+    std::stop_callback close{stop_, [&source] { source.close(); }};
+    feed input{
+        source, 4 * workers(), [&](target what) {
+          return pool_.run(ask, std::move(what)).stop_with(stop_).start();
+        }};
+    read([&input]() -> std::optional<result> {
+      auto request = input.next();
+      return request ? std::optional{request->get()} : std::nullopt;
+    });
+  } else {
+    live_->part = 0;
     auto view = std::ranges::subrange{source.begin(), source.end()};
     auto results = pool_.imap(view, ask).stop_with(stop_);
-    auto next = [&results]() -> std::optional<result> {
-      for (;;) {
-        try {
-          return results.next().get();
-        } catch (const troupe::failure& why) {
-          // Told by never_started; those behind may have run.
-          if (why.code() != troupe::ec::cancelled)
-            throw;
-        }
-      }
-    };
-    while (auto answer = next()) {
-      live_->part = answer->what.position.value_or(-1);
-      consume(*answer);
-    }
+    read([&results] { return results.next().get(); });
   }
   auto end = finish(begin);
   if (stop_.stop_requested()) {
@@ -130,16 +145,14 @@ ending run::stream(target_source& source, const consumer& consume) {
 ending run::finish(std::chrono::steady_clock::time_point begin) {
   ending result;
   result.elapsed = std::chrono::steady_clock::now() - begin;
-  auto stats = pool_.stats();
   result.workers = live_->workers;
   auto offered = static_cast<double>(result.workers)
                  * static_cast<double>(result.elapsed.count());
   if (offered > 0)
-    result.busy = static_cast<double>(stats.busy_time.count()) / offered;
-  // Ends the pool first: what it has completed, it has told by then.
-  auto receipt = pool_.shutdown(pool_.options().drain_timeout).get();
-  for (const auto& left : receipt.still_running)
-    result.still_running.push_back(left.label);
+    result.busy = static_cast<double>(live_->busy_ns.load()) / offered;
+  // Ends the pool first: what it has completed, it has told by then. All that
+  // was started has returned, so there is nothing in the receipt to tell.
+  pool_.shutdown().get();
   result.observed = dismiss(sys_, observer_);
   return result;
 }

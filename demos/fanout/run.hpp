@@ -35,8 +35,6 @@ struct ending {
   std::optional<std::size_t> never_started;
   /// There are more of these than could be counted.
   bool at_least = false;
-  /// Requests that did not come back in time when the pool was shut down.
-  std::vector<std::string> still_running;
 };
 
 /// Fans targets out over a pool of its own, once.
@@ -75,6 +73,8 @@ private:
     std::atomic<std::size_t> started = 0;
     std::atomic<std::size_t> done = 0;
     std::atomic<std::size_t> failed = 0;
+    std::atomic<std::chrono::nanoseconds::rep> busy_ns = 0;
+    /// Less than 0: unknown.
     std::atomic<double> part = -1;
 
     result ask(troupe::context& context, target what);

@@ -1,16 +1,24 @@
 // Taking words apart into targets; see the header.
 #include "target_source.hpp"
 
+#include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdint>
 #include <system_error>
 
 namespace fanout {
 
-target_source::target_source(options what) : options_{std::move(what)} {
+target_source::target_source(options what)
+    : options_{std::move(what)}, closed_{eventfd(0, EFD_CLOEXEC)} {
+  if (!closed_)
+    throw std::system_error{errno, std::generic_category(),
+                            "cannot watch for an end of the input"};
   if (options_.list)
-    final_list_.emplace(*options_.list, options_.stop_fd);
+    final_list_.emplace(*options_.list, closed_.get());
 }
 
 std::optional<double> target_source::position(double part) const {
@@ -81,7 +89,7 @@ std::optional<target> target_source::next() {
     } else if (argument_ < options_.arguments.size()) {
       auto& word = options_.arguments[argument_++];
       if (word == "-") {
-        list_.emplace(word, options_.stop_fd);
+        list_.emplace(word, closed_.get());
         list_name_ = "(standard input)";
       } else {
         found = take(word);
@@ -97,6 +105,12 @@ std::optional<target> target_source::next() {
       return found;
     }
   }
+}
+
+void target_source::close() const {
+  std::uint64_t one = 1;
+  // Cannot fail: the counter is far from full.
+  [[maybe_unused]] auto written = write(closed_.get(), &one, sizeof(one));
 }
 
 folder_walk::skipped target_source::passed_by() const {

@@ -6,6 +6,7 @@
 #include "folder_walk.hpp"
 #include "line_reader.hpp"
 #include "target.hpp"
+#include "unique_fd.hpp"
 
 #include <cstddef>
 #include <iterator>
@@ -28,8 +29,6 @@ public:
     /// input.
     std::optional<std::string> list = {};
     bool follow = false;
-    /// Ends a list that would have to be waited for; see line_reader.
-    int stop_fd = -1;
   };
 
   class iterator {
@@ -63,8 +62,7 @@ public:
     target_source* source_ = nullptr;
   };
 
-  /// @throws std::system_error if the list cannot be opened; the text names
-  ///         it.
+  /// @throws std::system_error if the list cannot be opened, and names it.
   explicit target_source(options what);
 
   // -- as a range -------------------------------------------------------------
@@ -78,6 +76,10 @@ public:
 
   /// Returns the next target; nothing at the end.
   std::optional<target> next();
+
+  /// Ends the wait for a list that comes from a pipe or a terminal, and lets
+  /// nobody wait for one again. Callable from any thread.
+  void close() const;
 
   // -- properties -------------------------------------------------------------
 
@@ -102,6 +104,8 @@ private:
   std::optional<double> position(double part) const;
 
   options options_;
+  // An event that is set by close().
+  unique_fd closed_;
   // Opened at once, so that a bad name is told before anything starts; read
   // after the last argument.
   std::optional<line_reader> final_list_;

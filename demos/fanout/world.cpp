@@ -139,8 +139,12 @@ public:
           auto size = static_cast<std::size_t>(1024 + number * 37);
           answer.set_content(std::string(size, 'x'), "text/plain");
         });
+    auto listener = INVALID_SOCKET;
+    http_.set_socket_options([&](socket_t made) { listener = made; });
     port_ = http_.bind_to_any_port("127.0.0.1");
-    if (port_ <= 0)
+    // httplib lets five clients wait to be accepted. The kernel drops the
+    // others, who try again a second later.
+    if (port_ <= 0 || listen(listener, static_cast<int>(connections)) != 0)
       fail("start an HTTP server on 127.0.0.1", std::strerror(errno));
     thread_ = std::thread{[this] { http_.listen_after_bind(); }};
     // A server that is told to stop before it runs goes on for ever.

@@ -15,6 +15,7 @@
 #include <string>
 #include <thread>
 
+using test::batch_of;
 using test::failure_in;
 using test::get;
 using test::thread_crew;
@@ -124,21 +125,21 @@ TEST_CASE("function and arguments are gone when the outcome is there",
   SECTION("after a value") {
     auto made = crew.start(
         make_batch([x = counted{alive}](const counted&) {}, counted{alive}));
-    made.ref().get()->wait();
+    batch_of(made).wait();
     CHECK(alive == 0);
     made.result();
   }
   SECTION("after an exception") {
     auto made = crew.start(make_batch(
         [x = counted{alive}](const counted&) { throw 1; }, counted{alive}));
-    made.ref().get()->wait();
+    batch_of(made).wait();
     CHECK(alive == 0);
     CHECK_THROWS_AS(made.result(), int);
   }
   SECTION("after a refusal") {
     crew.home().close_admission();
     auto made = crew.start(make_batch([x = counted{alive}] {}));
-    made.ref().get()->wait();
+    batch_of(made).wait();
     CHECK(alive == 0);
   }
 }
@@ -170,13 +171,13 @@ TEST_CASE("a failure names request and worker", "[run_batch]") {
   auto made = make_batch([] { throw std::runtime_error{"disk on fire"}; });
   made.label("row 7");
   crew.start(made);
-  auto work = made.ref().get();
-  work->wait();
-  REQUIRE(work->failed());
-  CHECK(work->failed()->text
+  auto& work = batch_of(made);
+  work.wait();
+  REQUIRE(work.failed());
+  CHECK(work.failed()->text
         == "std::runtime_error: disk on fire (request 'row 7' on worker "
            "test-1)");
-  CHECK(work->failed()->started);
+  CHECK(work.failed()->started);
 }
 
 // -- cancel -------------------------------------------------------------------
@@ -185,16 +186,16 @@ TEST_CASE("a request cancelled before its start never runs", "[run_batch]") {
   thread_crew crew{1};
   auto ran = false;
   auto made = make_batch([&] { ran = true; });
-  made.ref().get()->set_home(troupe::ref_ptr{&crew.home()});
-  made.ref().get()->cancel(ec::cancelled);
-  made.ref().get()->start();
+  batch_of(made).set_home(troupe::ref_ptr{&crew.home()});
+  batch_of(made).cancel(ec::cancelled);
+  batch_of(made).start();
   auto err = failure_in([&] { get(made); });
   REQUIRE(err);
   CHECK(err->code() == ec::cancelled);
   CHECK_FALSE(err->started());
   CHECK_FALSE(ran);
   CHECK(crew.home().outstanding() == 0);
-  CHECK(made.ref().get()->summary().elapsed.count() == 0);
+  CHECK(batch_of(made).summary().elapsed.count() == 0);
 }
 
 TEST_CASE("a request cancelled in the queue never runs and leaves it",
@@ -207,7 +208,7 @@ TEST_CASE("a request cancelled in the queue never runs and leaves it",
   auto ran = false;
   auto made = crew.start(make_batch([&] { ran = true; }));
   CHECK(crew.stats().queued == 1);
-  made.ref().get()->cancel(ec::cancelled);
+  batch_of(made).cancel(ec::cancelled);
   auto err = failure_in([&] { get(made); });
   REQUIRE(err);
   CHECK(err->code() == ec::cancelled);
@@ -227,27 +228,27 @@ TEST_CASE("a request cancelled while it runs gives its value", "[run_batch]") {
     return 7;
   }));
   busy.wait_for_arrivals();
-  made.ref().get()->cancel(ec::cancelled);
-  CHECK_FALSE(made.ref().get()->done());
+  batch_of(made).cancel(ec::cancelled);
+  CHECK_FALSE(batch_of(made).done());
   busy.open();
   CHECK(get(made) == 7);
-  CHECK(made.ref().get()->summary().succeeded == 1);
+  CHECK(batch_of(made).summary().succeeded == 1);
 }
 
 TEST_CASE("a cancel after the outcome changes nothing", "[run_batch]") {
   thread_crew crew{1};
   auto made = crew.start(make_batch(twice, 21));
-  made.ref().get()->wait();
-  made.ref().get()->cancel(ec::cancelled);
+  batch_of(made).wait();
+  batch_of(made).cancel(ec::cancelled);
   CHECK(made.result() == 42);
 }
 
 TEST_CASE("the first reason for a cancel stays", "[run_batch]") {
   thread_crew crew{1};
   auto made = make_batch([] {});
-  made.ref().get()->set_home(troupe::ref_ptr{&crew.home()});
-  made.ref().get()->cancel(ec::owner_gone);
-  made.ref().get()->cancel(ec::cancelled);
+  batch_of(made).set_home(troupe::ref_ptr{&crew.home()});
+  batch_of(made).cancel(ec::owner_gone);
+  batch_of(made).cancel(ec::cancelled);
   auto err = failure_in([&] { get(made); });
   REQUIRE(err);
   CHECK(err->code() == ec::owner_gone);
@@ -261,9 +262,9 @@ TEST_CASE("a stop token cancels what is queued", "[run_batch]") {
   busy.wait_for_arrivals();
   std::stop_source source;
   auto made = make_batch([] { return 1; });
-  made.ref().get()->set_stop_token(source.get_token());
+  batch_of(made).set_stop_token(source.get_token());
   crew.start(made);
-  CHECK_FALSE(made.ref().get()->done());
+  CHECK_FALSE(batch_of(made).done());
   source.request_stop();
   auto err = failure_in([&] { get(made); });
   REQUIRE(err);
@@ -276,7 +277,7 @@ TEST_CASE("a stop token that was stopped before keeps a request from starting",
   std::stop_source source;
   source.request_stop();
   auto made = make_batch([] { return 1; });
-  made.ref().get()->set_stop_token(source.get_token());
+  batch_of(made).set_stop_token(source.get_token());
   crew.start(made);
   auto err = failure_in([&] { get(made); });
   REQUIRE(err);
@@ -293,7 +294,7 @@ TEST_CASE("a stop that races with the submit leaves nothing outstanding",
     std::stop_source source;
     std::atomic<int> ran{0};
     auto made = make_batch([&] { ++ran; });
-    made.ref().get()->set_stop_token(source.get_token());
+    batch_of(made).set_stop_token(source.get_token());
     std::atomic<bool> go{false};
     std::thread stopper{[&] {
       while (!go) {

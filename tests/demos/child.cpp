@@ -136,6 +136,12 @@ void child::signal(int number) const {
   check(kill(pid_, number) == 0, "send a signal");
 }
 
+void child::write_input(std::string_view text) const {
+  check(::write(input_, text.data(), text.size())
+            == static_cast<ssize_t>(text.size()),
+        "write to a process");
+}
+
 void child::close_input() {
   if (input_ >= 0)
     close(std::exchange(input_, -1));

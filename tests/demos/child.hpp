@@ -53,6 +53,9 @@ public:
 
   void signal(int number) const;
 
+  /// Writes to the standard input that was held open.
+  void write_input(std::string_view text) const;
+
   void close_input();
 
   /// Blocks until its standard output, or its terminal, has shown `text`.

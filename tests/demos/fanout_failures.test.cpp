@@ -1,7 +1,7 @@
 // Bad input to fanout, and bad luck: what it concerns says so, all else is as
 // it would be without it.
 #include "child.hpp"
-#include "open_watch.hpp"
+#include "read_watch.hpp"
 #include "temp_folder.hpp"
 #include "tiny_server.hpp"
 
@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -105,7 +107,7 @@ TEST_CASE("a file that changes while it is read fails alone", "[fanout]") {
   test::temp_folder folder;
   auto path = endless(folder);
   auto good = folder.write("good", "a");
-  test::open_watch watch{path};
+  test::read_watch watch{path};
   test::child running{test::fanout_command({path, good})};
   watch.wait();
   std::filesystem::resize_file(path, 0);
@@ -120,7 +122,7 @@ TEST_CASE("a file that vanishes while it is read fails alone", "[fanout]") {
   test::temp_folder folder;
   auto path = endless(folder);
   auto good = folder.write("good", "a");
-  test::open_watch watch{path};
+  test::read_watch watch{path};
   test::child running{test::fanout_command({path, good})};
   watch.wait();
   auto held = open(path.c_str(), O_WRONLY | O_CLOEXEC);
@@ -252,7 +254,7 @@ TEST_CASE("SIGTERM does the same, with a status of its own", "[fanout]") {
 TEST_CASE("SIGINT stops the reading of a large file", "[fanout]") {
   test::temp_folder folder;
   auto path = endless(folder);
-  test::open_watch watch{path};
+  test::read_watch watch{path};
   test::child running{test::fanout_command({path})};
   watch.wait();
   running.signal(SIGINT);
@@ -283,4 +285,37 @@ TEST_CASE("SIGINT also ends what a shell started in the background",
   caller.read_request();
   running.signal(SIGINT);
   CHECK(running.wait().status == 130);
+}
+
+TEST_CASE("SIGINT in the default run counts every request once", "[fanout]") {
+  test::child running{test::fanout_command({"--troupe.workers=1"}),
+                      {.terminal = true}};
+  // In the middle of more than two seconds of work.
+  running.wait_for_output(" done, 0 failed, ");
+  running.signal(SIGINT);
+  auto end = running.wait();
+  CHECK(end.status == 130);
+  int done;
+  int stopped;
+  int never;
+  auto* told = std::strstr(end.out.c_str(), "interrupted: ");
+  REQUIRE(told != nullptr);
+  REQUIRE(std::sscanf(told,
+                      "interrupted: %d done, %d stopped on the way, %d never "
+                      "started",
+                      &done, &stopped, &never)
+          == 3);
+  CHECK(done + stopped + never == 400);
+  CHECK(stopped <= 1);
+}
+
+TEST_CASE("results that nobody takes end the wait for more input", "[fanout]") {
+  test::temp_folder folder;
+  auto file = folder.write("a", "a");
+  test::child running{{"/bin/sh", "-c", "exec \"$0\" - > /dev/full",
+                       test::fanout_command({})[0]},
+                      {.hold_input = true}};
+  running.write_input(file + "\n");
+  // Failure here is a hang: nobody writes anything more.
+  CHECK(running.wait().status == 1);
 }

@@ -165,6 +165,21 @@ TEST_CASE("targets are read from a file and from standard input", "[fanout]") {
   }
 }
 
+TEST_CASE("who writes targets to a pipe sees each result before the next",
+          "[fanout]") {
+  test::temp_folder folder;
+  auto a = folder.write("a", "a");
+  auto b = folder.write("b", "a");
+  test::child running{test::fanout_command({"-"}), {.hold_input = true}};
+  running.write_input(a + "\n");
+  // Failure here is a hang: the result is held back.
+  running.wait_for_output("  " + a + "\n");
+  running.write_input(b + "\n");
+  running.wait_for_output("  " + b + "\n");
+  running.close_input();
+  CHECK(running.wait().status == 0);
+}
+
 TEST_CASE("an empty list is nothing to do, and that succeeds", "[fanout]") {
   auto end = test::fanout({"--list", "/dev/null"});
   CHECK(end.status == 0);
@@ -185,7 +200,7 @@ TEST_CASE("memory stays flat for 100,000 targets", "[fanout]") {
   CHECK(small.status == 0);
   CHECK(large.status == 0);
   CHECK(test::lines(large.out).size() == 100'000);
-  // Holding results or requests would take 20 MiB and more.
+  // Holding the results would take 20 MiB and more.
   CHECK(large.peak_kib < small.peak_kib + 4096);
 }
 
@@ -193,11 +208,12 @@ TEST_CASE("a bar is drawn on a terminal, and none when piped", "[fanout]") {
   test::temp_folder folder;
   test::tiny_server server;
   // Held until the bar has been seen.
-  test::child running{test::fanout_command({server.url("/"), "/etc/passwd"}),
+  test::child running{test::fanout_command({server.url("/")}),
                       {.terminal = true}};
   auto caller = server.accept();
   caller.read_request();
-  running.wait_for_output("0 done, 0 failed, ");
+  running.wait_for_output("[------------------------------]   0 %  0 done, "
+                          "0 failed, ");
   caller.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
   CHECK(running.wait().status == 0);
   auto piped = test::fanout({"/etc/passwd"});

@@ -30,35 +30,16 @@ public:
     changed_.notify_all();
   }
 
-  /// Has the worker end as if it had been killed: between two wake-ups.
-  void kill() {
-    std::lock_guard guard{mutex_};
-    killed_ = true;
-    changed_.notify_all();
-  }
-
-  /// As long as it is held, the worker stays asleep and its wake-ups pile up.
-  void hold(bool yes) {
-    std::lock_guard guard{mutex_};
-    held_ = yes;
-    changed_.notify_all();
-  }
-
-  /// Blocks until somebody wakes the worker. Returns false if it was killed.
-  bool wait() {
+  /// Blocks until somebody wakes the worker.
+  void wait() {
     std::unique_lock guard{mutex_};
-    changed_.wait(guard,
-                  [this] { return killed_ || (!held_ && wake_ups_ > 0); });
-    if (killed_)
-      return false;
+    changed_.wait(guard, [this] { return wake_ups_ > 0; });
     --wake_ups_;
-    return true;
   }
 
   /// Starts over with another thread.
   void reset() {
     std::lock_guard guard{mutex_};
-    killed_ = held_ = false;
     wake_ups_ = 0;
   }
 
@@ -66,8 +47,6 @@ private:
   std::mutex mutex_;
   std::condition_variable changed_;
   std::size_t wake_ups_ = 0;
-  bool killed_ = false;
-  bool held_ = false;
 };
 
 class crew_staff;
@@ -88,6 +67,9 @@ struct crew_log {
 
 class crew_staff final : public troupe::staff {
 public:
+  /// Short, so that tests see workers who linger and workers who sleep.
+  static constexpr auto linger_time = std::chrono::microseconds{100};
+
   explicit crew_staff(std::shared_ptr<crew_log> log) : log_{std::move(log)} {}
 
   void bind(troupe::dispatcher& home) { home_ = &home; }
@@ -128,8 +110,9 @@ private:
 
   void run(thread_cell& cell) {
     auto started = false;
-    while (cell.wait() && work(cell, started)) {
-    }
+    do
+      cell.wait();
+    while (work(cell, started));
     cell.close_resource();
     home_->lost(cell);
     std::lock_guard guard{log_->mutex};
@@ -146,7 +129,7 @@ private:
             : home_->next(cell, nullptr, troupe::leave_reason::exhausted);
     for (;;) {
       while (found.work) {
-        home_->take_up(cell, *found.work);
+        home_->take_up(*found.work);
         auto begin = std::chrono::steady_clock::now();
         auto why = found.work->participate(cell, false);
         cell.add_busy_time(std::chrono::steady_clock::now() - begin);
@@ -154,9 +137,10 @@ private:
       }
       if (found.retire)
         return false;
-      if (home_->spin().count() == 0)
-        return true;
-      found = cell.spin(home_->spin());
+      if (home_->spin().count() > 0)
+        found = cell.spin(home_->spin());
+      if (!found.work && !found.retire)
+        found = cell.linger(linger_time);
       if (!found.work && !found.retire)
         return true;
     }
@@ -165,6 +149,14 @@ private:
   troupe::dispatcher* home_ = nullptr;
   std::shared_ptr<crew_log> log_;
 };
+
+/// Returns the batch behind `made`, which keeps it.
+//
+// Inlined, it makes GCC 12 warn of a null reference that cannot be.
+template <class T>
+[[gnu::noinline]] troupe::batch& batch_of(const troupe::typed_batch<T>& made) {
+  return *made.ref().get();
+}
 
 /// A pool of plain threads. Its destructor closes it and joins the threads, so
 /// every gate must be open by then.
@@ -216,7 +208,7 @@ public:
   /// Starts a batch here; `made` is what make_batch or make_map_batch returns.
   template <class T>
   troupe::typed_batch<T> start(troupe::typed_batch<T> made) {
-    submit(*made.ref().get());
+    submit(batch_of(made));
     return made;
   }
 
@@ -266,7 +258,7 @@ private:
 /// Blocks until the batch is complete, then takes its result or throws.
 template <class T>
 T get(troupe::typed_batch<T>& made) {
-  made.ref().get()->wait();
+  batch_of(made).wait();
   return made.result();
 }
 

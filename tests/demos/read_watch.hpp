@@ -1,5 +1,5 @@
-// Says when some process opens a file, so that a test can act while the file is
-// being read.
+// Says when some process has begun to read a file, so that a test can act while
+// it goes on.
 #pragma once
 
 #include <sys/inotify.h>
@@ -10,20 +10,20 @@
 
 namespace test {
 
-class open_watch {
+class read_watch {
 public:
-  explicit open_watch(const std::string& path)
+  explicit read_watch(const std::string& path)
       : fd_{inotify_init1(IN_CLOEXEC)} {
-    if (inotify_add_watch(fd_, path.c_str(), IN_OPEN) < 0)
+    if (inotify_add_watch(fd_, path.c_str(), IN_ACCESS) < 0)
       throw std::runtime_error{"cannot watch " + path};
   }
 
-  ~open_watch() { close(fd_); }
+  ~read_watch() { close(fd_); }
 
-  open_watch(const open_watch&) = delete;
-  open_watch& operator=(const open_watch&) = delete;
+  read_watch(const read_watch&) = delete;
+  read_watch& operator=(const read_watch&) = delete;
 
-  /// Blocks until the file is opened.
+  /// Blocks until somebody has read from the file.
   void wait() const {
     char event[4096];
     if (read(fd_, event, sizeof(event)) <= 0)
