@@ -107,7 +107,6 @@ caf::behavior coordinator::make_behavior() {
   start_workers();
   return {
       // -- from the dispatcher and the pool's handle
-      // ----------------------------
       [this](grow_atom) { start_workers(); },
       [this](done_atom) { maybe_end(); },
       [this](tick_atom) {
@@ -137,7 +136,6 @@ caf::behavior coordinator::make_behavior() {
         home_->subscribe(!subscribers_.empty());
       },
       // -- from users
-      // -----------------------------------------------------------
       [this](submit_atom, const batch_ref& work) -> caf::result<completion> {
         auto promise = make_response_promise();
         if (!work) {
@@ -281,12 +279,13 @@ void coordinator::run_aside(std::function<void()> what) {
 
 void coordinator::maybe_end() {
   // Who submitted by message hears of it by a message that is still behind.
-  if (ended_ || home_->outstanding() > 0 || !replies_.empty())
+  if (closing_ || ended_ || !replies_.empty() || !(draining_ || released_)
+      || !home_->close_if_drained())
     return;
-  if (draining_)
-    end_drain();
-  else if (released_)
-    finish({});
+  closing_ = true;
+  // By a message, so that the subscribers hear of the completions before it.
+  if (auto me = caf::actor_cast<caf::actor>(address()))
+    compat::tell(me, drain_atom_v);
 }
 
 void coordinator::begin_drain(caf::timespan timeout) {
@@ -297,7 +296,7 @@ void coordinator::begin_drain(caf::timespan timeout) {
   home_->close_admission();
   home_->watch_outstanding(true);
   maybe_end();
-  if (!ended_)
+  if (!closing_)
     call_at(home_->time().now() + timeout, expire_atom_v);
 }
 
@@ -321,7 +320,9 @@ void coordinator::end_drain() {
   what.drained =
       now.succeeded - at_drain_.succeeded + now.failed - at_drain_.failed;
   what.cancelled = now.cancelled - at_drain_.cancelled;
-  home_->add_unfinished(what);
+  // Where nothing is outstanding, workers may still be on their way back.
+  if (!closing_)
+    home_->add_unfinished(what);
   finish(std::move(what));
 }
 

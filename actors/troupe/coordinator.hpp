@@ -113,6 +113,7 @@ private:
   bool watching_idle_ = false;
   bool released_ = false;
   bool draining_ = false;
+  bool closing_ = false;
   bool ended_ = false;
   pool_stats at_drain_;
 };

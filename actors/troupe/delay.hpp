@@ -46,10 +46,10 @@ struct owner_tie {
 template <class T>
 class ask_state final : public plain_op {
 public:
-  using send_request =
-      std::function<void(caf::event_based_actor*, ref_ptr<ask_state>)>;
+  using send_function = std::function<caf::message_id(caf::event_based_actor*,
+                                                      ref_ptr<ask_state>)>;
 
-  ask_state(caf::event_based_actor* self, send_request send)
+  ask_state(caf::event_based_actor* self, send_function send)
       : self_{self}, send_{std::move(send)} {}
 
   void* result() override {
@@ -63,38 +63,53 @@ public:
   void fulfil(Ts&&... xs) {
     if (over_.exchange(true))
       return;
+    actor_ = nullptr;
     if constexpr (!std::is_void_v<T>)
       value_.emplace(std::forward<Ts>(xs)...);
     this->finish();
   }
 
   void refuse(const caf::error& why) {
-    if (!over_.exchange(true))
-      this->finish_with(failure_of(why));
+    if (over_.exchange(true))
+      return;
+    actor_ = nullptr;
+    this->finish_with(failure_of(why));
   }
 
   void lose_owner() noexcept {
-    if (!over_.exchange(true))
-      this->finish_with(make_failure(
-          ec::owner_gone, "the actor that waited for an answer has ended", true,
-          this->label()));
+    if (over_.exchange(true))
+      return;
+    actor_ = nullptr;
+    this->finish_with(make_failure(
+        ec::owner_gone, "the actor that waited for an answer has ended", true,
+        this->label()));
   }
 
 protected:
-  void begin() override { send_(self_, ref_ptr<ask_state>{this}); }
+  void begin() override {
+    actor_ = caf::strong_actor_ptr{self_->ctrl()};
+    id_ = send_(self_, ref_ptr<ask_state>{this});
+  }
 
   void stop(ec why) noexcept override {
-    if (!over_.exchange(true))
-      this->finish_with(
-          make_failure(why, "the wait for an actor's answer was cancelled",
-                       true, this->label()));
+    if (over_.exchange(true))
+      return;
+    // Answers in place of the other actor, so that this one expects nothing
+    // more.
+    compat::respond(std::exchange(actor_, nullptr), id_,
+                    caf::make_error(caf::sec::request_timeout));
+    this->finish_with(
+        make_failure(why, "the wait for an actor's answer was cancelled", true,
+                     this->label()));
   }
 
 private:
   using slot = std::conditional_t<std::is_void_v<T>, char, T>;
 
   caf::event_based_actor* self_;
-  send_request send_;
+  send_function send_;
+  caf::strong_actor_ptr actor_;
+  caf::message_id id_;
   std::optional<slot> value_;
   std::atomic<bool> over_{false};
 };
@@ -117,11 +132,16 @@ operation<R> ask(caf::event_based_actor* self, const caf::actor& to,
   auto send = [=](caf::event_based_actor* from, ref_ptr<state> waiting) {
     auto tie = std::make_shared<owner_tie<state>>(std::move(waiting));
     auto refuse = [tie](const caf::error& why) { tie->state->refuse(why); };
-    auto request = compat::ask(from, to, timeout, xs...);
     if constexpr (std::is_void_v<R>)
-      request.then([tie] { tie->state->fulfil(); }, refuse);
+      return compat::send_request(
+          from, to, timeout,
+          caf::behavior{[tie] { tie->state->fulfil(); }, refuse}, xs...);
     else
-      request.then([tie](R& x) { tie->state->fulfil(std::move(x)); }, refuse);
+      return compat::send_request(
+          from, to, timeout,
+          caf::behavior{[tie](R& x) { tie->state->fulfil(std::move(x)); },
+                        refuse},
+          xs...);
   };
   return operation<R>{make_ref<state>(self, std::move(send))};
 }

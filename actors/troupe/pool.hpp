@@ -44,7 +44,7 @@ public:
   /// Starts a pool for which `troupe.pools.NAME.*` goes over `troupe.*`.
   ///
   /// Errors: as above.
-  /// A template, so that `pool{sys, {.workers = 8}}` means options.
+  // A template, so that `pool{sys, {.workers = 8}}` means options.
   template <std::convertible_to<std::string> Name>
   pool(caf::actor_system& system, Name&& name)
       : pool{system, pool_options{.name = std::forward<Name>(name)}} {}

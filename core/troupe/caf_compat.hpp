@@ -120,6 +120,36 @@ void respond(const caf::strong_actor_ptr& to, caf::message_id id, Ts&&... xs) {
   to->enqueue(std::move(letter), nullptr);
 }
 
+/// Sends `xs` to `to` as a request. The answer goes to `handlers`, on the
+/// thread of `self`, or an error in its place. Returns the ID under which
+/// `respond` can answer before `to` does.
+template <class... Ts>
+caf::message_id send_request(caf::scheduled_actor* self, const caf::actor& to,
+                             duration timeout, caf::behavior handlers,
+                             Ts&&... xs) {
+  auto request = self->new_request_id(caf::message_priority::normal);
+  auto id = request.response_id();
+  auto me = caf::strong_actor_ptr{self->ctrl()};
+  self->add_multiplexed_response_handler(id, std::move(handlers));
+  if (!to) {
+    respond(me, id, caf::make_error(caf::sec::invalid_argument));
+    return id;
+  }
+#if TROUPE_CAF_1
+  if (timeout != forever)
+    self->request_response_timeout(timeout, request);
+  to->enqueue(caf::make_mailbox_element(me, request, std::forward<Ts>(xs)...),
+              self->context());
+#else
+  if (timeout != forever)
+    self->request_response_timeout(caf::duration{timeout}, request);
+  to->enqueue(
+      caf::make_mailbox_element(me, request, {}, std::forward<Ts>(xs)...),
+      self->context());
+#endif
+  return id;
+}
+
 // -- types --------------------------------------------------------------------
 
 template <class Block>

@@ -101,7 +101,9 @@ void dispatcher::add_unfinished(receipt& what) const {
   lock guard{mutex_};
   std::map<const batch*, std::uint32_t> running;
   for (auto& cell : cells_)
-    if (auto work = cell->current_) {
+    // A worker may be on its way back from a batch that is counted already.
+    if (auto work = cell->current_;
+        work && work->phase_.load() != batch::phase::over) {
       what.still_running.push_back(
           {std::string{work->label()}, cell->id(), cell->since_});
       ++running[work];
