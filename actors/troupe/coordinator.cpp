@@ -68,7 +68,7 @@ void pool_staff::completed(completion what) noexcept {
     compat::tell(to, done_atom_v, std::move(what));
 }
 
-void pool_staff::ask_shutdown(ref_ptr<shutdown_state> waiting,
+void pool_staff::ask_shutdown(const ref_ptr<shutdown_state>& waiting,
                               caf::timespan timeout) {
   std::optional<receipt> last;
   {
@@ -84,7 +84,7 @@ void pool_staff::ask_shutdown(ref_ptr<shutdown_state> waiting,
     compat::tell(to, drain_atom_v, timeout);
 }
 
-void pool_staff::end(receipt what) {
+void pool_staff::end(const receipt& what) {
   std::vector<ref_ptr<shutdown_state>> waiting;
   {
     std::lock_guard guard{mutex_};
@@ -323,16 +323,16 @@ void coordinator::end_drain() {
   // Where nothing is outstanding, workers may still be on their way back.
   if (!closing_)
     home_->add_unfinished(what);
-  finish(std::move(what));
+  finish(what);
 }
 
-void coordinator::finish(receipt what) {
+void coordinator::finish(const receipt& what) {
   ended_ = true;
   home_->close();
   for (auto& promise : drain_promises_)
     promise.deliver(what);
   drain_promises_.clear();
-  crew_->end(std::move(what));
+  crew_->end(what);
   quit();
 }
 

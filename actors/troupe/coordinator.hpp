@@ -60,10 +60,11 @@ public:
   void completed(completion what) noexcept override;
 
   /// Has `waiting` answered when the pool has shut down; at once if it has.
-  void ask_shutdown(ref_ptr<shutdown_state> waiting, caf::timespan timeout);
+  void ask_shutdown(const ref_ptr<shutdown_state>& waiting,
+                    caf::timespan timeout);
 
   /// Answers all who asked for the shutdown, now and later.
-  void end(receipt what);
+  void end(const receipt& what);
 
 private:
   caf::actor coordinator() const;
@@ -96,7 +97,7 @@ private:
   void expire_drain();
   void end_drain();
   void maybe_end();
-  void finish(receipt what);
+  void finish(const receipt& what);
   void run_aside(std::function<void()> what);
 
   ref_ptr<dispatcher> home_;

@@ -21,7 +21,7 @@ struct pool::lease {
 
 pool::pool(caf::actor_system& system) : pool{system, pool_options{}} {}
 
-pool::pool(caf::actor_system& system, pool_options options) {
+pool::pool(caf::actor_system& system, const pool_options& options) {
   auto effective = resolve(options, options_of(system.config()));
   if (effective.name.empty())
     effective.name = "troupe";

@@ -52,7 +52,7 @@ public:
   /// Starts a pool; options that are set go over the configuration.
   ///
   /// Errors: as above.
-  pool(caf::actor_system& system, pool_options options);
+  pool(caf::actor_system& system, const pool_options& options);
 
   // -- requests ---------------------------------------------------------------
 

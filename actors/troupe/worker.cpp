@@ -68,7 +68,7 @@ void worker::work() {
       auto begin = std::chrono::steady_clock::now();
       auto why = found.work->participate(*cell_, false);
       cell_->add_busy_time(std::chrono::steady_clock::now() - begin);
-      found = home_->next(*cell_, std::move(found.work), why);
+      found = home_->next(*cell_, found.work, why);
     }
     if (found.retire) {
       quit();

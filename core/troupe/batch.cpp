@@ -86,7 +86,7 @@ void batch::do_start() {
   if (size_ == 0)
     deliver();
   else
-    home_->submit(std::move(keep));
+    home_->submit(keep);
 }
 
 void batch::refuse(ec why, const std::string& text) noexcept {

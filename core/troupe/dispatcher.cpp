@@ -120,7 +120,7 @@ void dispatcher::add_unfinished(receipt& what) const {
 
 // -- the submitter's side -----------------------------------------------------
 
-void dispatcher::submit(ref_ptr<batch> work) {
+void dispatcher::submit(const ref_ptr<batch>& work) {
   auto caller = worker_cell::current();
   auto nested = caller && &caller->home() == this;
   worker_cell* to_wake = nullptr;
@@ -207,7 +207,8 @@ void dispatcher::take_up(batch& work) {
     staff_->grow();
 }
 
-worker_cell::hand_off dispatcher::next(worker_cell& cell, ref_ptr<batch> done,
+worker_cell::hand_off dispatcher::next(worker_cell& cell,
+                                       const ref_ptr<batch>& done,
                                        leave_reason why) {
   // Declared before the lock: what drops here must not do so under it.
   trash garbage;
@@ -254,14 +255,11 @@ void dispatcher::lost(worker_cell& cell) {
   auto grow = false;
   {
     lock guard{mutex_};
-    if (!cell.alive_) {
-      // It retired, so the cell can serve again, unless somebody is still about
-      // to wake the former worker.
-      if (cell.wakers_.load(std::memory_order_acquire) == 0)
-        free_cells_.push_back(&cell);
+    if (cell.users_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+      free_cells_.push_back(&cell);
+    // Else it has retired, and was counted out then.
+    if (!std::exchange(cell.alive_, false))
       return;
-    }
-    cell.alive_ = false;
     if (cell.starting_) {
       cell.starting_ = false;
       --starting_;
@@ -322,6 +320,7 @@ worker_cell* dispatcher::reuse() {
   free_cells_.pop_back();
   cell->alive_ = cell->starting_ = true;
   cell->word_.store(worker_cell::awake, std::memory_order_relaxed);
+  cell->users_.store(1, std::memory_order_relaxed);
   return cell;
 }
 
@@ -540,7 +539,10 @@ void dispatcher::remove_idle(worker_cell& cell) noexcept {
 void dispatcher::wake(worker_cell& cell) noexcept {
   if (!cell.end_linger())
     staff_->wake(cell);
-  cell.wakers_.fetch_sub(1, std::memory_order_release);
+  if (cell.users_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    lock guard{mutex_};
+    free_cells_.push_back(&cell);
+  }
 }
 
 bool dispatcher::give(worker_cell& cell, batch& work) noexcept {

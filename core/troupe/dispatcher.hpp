@@ -97,7 +97,7 @@ public:
 
   /// Queues a batch or hands it to an idle worker. Refuses it if the pool has
   /// stopped or has no room.
-  void submit(ref_ptr<batch> work);
+  void submit(const ref_ptr<batch>& work);
 
   /// Takes a batch that has nothing left to claim out of the queue.
   void withdraw(batch& work) noexcept;
@@ -110,7 +110,7 @@ public:
 
   /// Ends the worker's part in `done`, if there is one, and returns what to do
   /// next. If there is nothing, the worker is idle from now on.
-  worker_cell::hand_off next(worker_cell& cell, ref_ptr<batch> done,
+  worker_cell::hand_off next(worker_cell& cell, const ref_ptr<batch>& done,
                              leave_reason why);
 
   /// How many workers should come back for another batch.

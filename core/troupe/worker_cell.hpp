@@ -128,7 +128,7 @@ private:
     lingers_.store(lingers, std::memory_order_relaxed);
     if (!lingers && before != asleep)
       return false;
-    wakers_.fetch_add(1, std::memory_order_relaxed);
+    users_.fetch_add(1, std::memory_order_relaxed);
     return true;
   }
 
@@ -152,8 +152,9 @@ private:
   // Whether the last hand-off found the worker lingering. Belongs to whoever
   // took the cell out of the idle ones.
   std::atomic<bool> lingers_{false};
-  // How many are about to wake the worker; it may be further by then.
-  std::atomic<std::uint32_t> wakers_{0};
+  // The worker, and those who are about to wake it, which may be long awake or
+  // gone by then. When the last one is done, the cell can serve again.
+  std::atomic<std::uint32_t> users_{1};
   std::atomic<std::int64_t> busy_ns_{0};
   std::shared_ptr<void> resource_;
   bool resource_in_use_ = false;

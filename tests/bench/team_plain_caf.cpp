@@ -7,6 +7,8 @@
 #include <sstream>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "team.hpp"
 
 #include "troupe/caf_compat.hpp"
@@ -92,8 +94,8 @@ private:
 class configured_system {
 public:
   explicit configured_system(const std::string& policy) {
-    auto option = std::string{"--"} + troupe::compat::config_prefix
-                  + "scheduler.policy=" + policy;
+    auto option = fmt::format("--{}scheduler.policy={}",
+                              troupe::compat::config_prefix, policy);
     std::istringstream no_file;
     auto problem = config_.parse(std::vector{std::move(option)}, no_file);
     if (problem != caf::none)

@@ -5,6 +5,8 @@
 #include <optional>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "team.hpp"
 
 #include "troupe/troupe.hpp"
@@ -17,8 +19,8 @@ namespace {
 class configured_system {
 public:
   explicit configured_system(const std::string& policy) {
-    auto option = std::string{"--"} + troupe::compat::config_prefix
-                  + "scheduler.policy=" + policy;
+    auto option = fmt::format("--{}scheduler.policy={}",
+                              troupe::compat::config_prefix, policy);
     std::string program = "offload_bench";
     char* arguments[] = {program.data(), option.data(), nullptr};
     if (config_.parse_command_line(2, arguments))

@@ -616,9 +616,9 @@ TEST_CASE("a single is served although the worker called for it retires",
   crew.submit(single.ref());
   REQUIRE(crew.run(first, first_part) == leave_reason::yielded);
   crew.home().resize(1);
-  CHECK(crew.next(first, std::move(first_part), leave_reason::yielded).retire);
+  CHECK(crew.next(first, first_part, leave_reason::yielded).retire);
   CHECK(crew.run(second, second_part) == leave_reason::yielded);
-  auto next = crew.next(second, std::move(second_part), leave_reason::yielded);
+  auto next = crew.next(second, second_part, leave_reason::yielded);
   CHECK(next.work.get() == &batch_of(single));
   crew.run_all(second, std::move(next));
   CHECK(batch_of(many).done());
@@ -731,7 +731,8 @@ TEST_CASE("what was handed to the last worker brings a new one",
   REQUIRE(hired.size() == 1);
   crew.run_all(*hired[0], crew.next(*hired[0]));
   REQUIRE(batch_of(made).done());
-  CHECK(made.result() == 2);
+  // Nobody uses the cell of the lost one any more.
+  CHECK(made.result() == 1);
 }
 
 TEST_CASE("a lost worker that had nothing is only missed", "[dispatcher]") {
@@ -816,8 +817,7 @@ TEST_CASE("the staff hears once that nothing is outstanding any more",
   crew.run(*busy, found);
   CHECK(crew.home().outstanding() == 1);
   CHECK(crew.script().drained == 0);
-  crew.run_all(*busy,
-               crew.next(*busy, std::move(found), leave_reason::exhausted));
+  crew.run_all(*busy, crew.next(*busy, found, leave_reason::exhausted));
   CHECK(crew.home().outstanding() == 0);
   CHECK(crew.script().drained == (watched ? 1 : 0));
 }

@@ -4,6 +4,7 @@
 #include "tiny_server.hpp"
 
 #include <catch2/catch.hpp>
+#include <fmt/format.h>
 
 #include <sqlite3.h>
 
@@ -38,7 +39,7 @@ std::string make_database(const test::temp_folder& folder) {
 TEST_CASE("digests of a folder are those that sha256sum confirms", "[fanout]") {
   test::temp_folder folder;
   for (auto i = 0; i < 300; ++i)
-    folder.write("d" + std::to_string(i % 7) + "/" + std::to_string(i),
+    folder.write(fmt::format("d{}/{}", i % 7, i),
                  std::string(static_cast<std::size_t>(i * i), 'x'));
   folder.write("back\\slash", "1");
   folder.write("line\nend", "2");
@@ -200,8 +201,11 @@ TEST_CASE("memory stays flat for 100,000 targets", "[fanout]") {
   CHECK(small.status == 0);
   CHECK(large.status == 0);
   CHECK(test::lines(large.out).size() == 100'000);
-  // Holding the results would take 20 MiB and more.
+  // Holding the results would take 20 MiB and more. Sanitizers keep what was
+  // freed, so nothing is flat with them.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   CHECK(large.peak_kib < small.peak_kib + 4096);
+#endif
 }
 
 TEST_CASE("a bar is drawn on a terminal, and none when piped", "[fanout]") {

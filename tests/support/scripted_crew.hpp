@@ -71,9 +71,9 @@ public:
 
   /// What the worker does after `done`.
   troupe::worker_cell::hand_off next(troupe::worker_cell& cell,
-                                     troupe::worker_cell::hand_off done,
+                                     const troupe::worker_cell::hand_off& done,
                                      troupe::leave_reason why) {
-    return home_->next(cell, std::move(done.work), why);
+    return home_->next(cell, done.work, why);
   }
 
   /// Runs what is left of `work`, on this thread.
@@ -88,7 +88,7 @@ public:
   bool run_all(troupe::worker_cell& cell, troupe::worker_cell::hand_off found) {
     while (found.work) {
       auto why = run(cell, found);
-      found = next(cell, std::move(found), why);
+      found = next(cell, found, why);
     }
     return found.retire;
   }

@@ -133,7 +133,7 @@ private:
         auto begin = std::chrono::steady_clock::now();
         auto why = found.work->participate(cell, false);
         cell.add_busy_time(std::chrono::steady_clock::now() - begin);
-        found = home_->next(cell, std::move(found.work), why);
+        found = home_->next(cell, found.work, why);
       }
       if (found.retire)
         return false;
