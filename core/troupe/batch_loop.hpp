@@ -34,8 +34,9 @@ public:
       }
       std::uint32_t ran = 0;
       auto yield = false;
-      while (auto index = claimed->start()) {
-        self.run_one(*index, ctx);
+      for (auto index = claimed->start(); index != lane::none;
+           index = claimed->start()) {
+        self.run_one(index, ctx);
         ++ran;
         if ((yield = mine.asked_to_yield()))
           break;

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <optional>
 #include <thread>
 
 #include "troupe/asymmetric_fence.hpp"
@@ -57,18 +56,18 @@ public:
     end_.store(range.end, std::memory_order_seq_cst);
   }
 
-  /// Starts the next request, or returns nothing if none is left.
-  std::optional<std::uint32_t> start() noexcept {
+  /// What `start` returns when nothing is left.
+  static constexpr std::uint32_t none = ~std::uint32_t{0};
+
+  /// Starts the next request, or returns `none` if none is left. A plain
+  /// number, since an optional comes back through memory, in two parts that the
+  /// processor cannot forward to one load: 8 ns a request.
+  std::uint32_t start() noexcept {
     auto index = next_.load(std::memory_order_relaxed);
     store_with_light_fence(next_, index + 1, asymmetric_);
-    if (index < end_.load(std::memory_order_seq_cst))
+    if (index < end_.load(std::memory_order_seq_cst)) [[likely]]
       return index;
-    // Somebody may be about to give back what it could not take.
-    lock guard{*this};
-    if (index < end_.load(std::memory_order_relaxed))
-      return index;
-    next_.store(index, std::memory_order_seq_cst);
-    return std::nullopt;
+    return start_last(index);
   }
 
   // -- everybody's side -------------------------------------------------------
@@ -108,6 +107,16 @@ private:
   private:
     lane& lane_;
   };
+
+  // Apart, so that `start` is small enough to be inlined.
+  [[gnu::noinline]] std::uint32_t start_last(std::uint32_t index) noexcept {
+    // Somebody may be about to give back what it could not take.
+    lock guard{*this};
+    if (index < end_.load(std::memory_order_relaxed))
+      return index;
+    next_.store(index, std::memory_order_seq_cst);
+    return none;
+  }
 
   template <class HowMany>
   index_range take(HowMany how_many) noexcept {

@@ -110,8 +110,10 @@ contestant growth_contestant(const contender& who,
               timed_batch(*group, who, inputs);
               auto took = repeated(
                   budget, [&] { return timed_batch(*group, who, inputs); });
-              result.values[fmt::format("ns_{}", count)] =
-                  took.wall / static_cast<double>(count) * 1e9;
+              auto n = static_cast<double>(count);
+              result.values[fmt::format("ns_{}", count)] = took.wall / n * 1e9;
+              result.values[fmt::format("cpu_ns_{}", count)] =
+                  took.cpu / n * 1e9;
             }
             return result;
           }};

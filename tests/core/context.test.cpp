@@ -32,8 +32,8 @@ TEST_CASE("a request that nobody cancels is not asked to stop", "[context]") {
 }
 
 TEST_CASE("a hook is called once, on the thread that cancels", "[context]") {
-  thread_crew crew{1};
   test::gate busy;
+  thread_crew crew{1};
   test::open_at_exit release{busy};
   std::atomic<int> calls{0};
   std::thread::id caller;
@@ -58,8 +58,8 @@ TEST_CASE("a hook is called once, on the thread that cancels", "[context]") {
 }
 
 TEST_CASE("a hook that comes after the cancel is called at once", "[context]") {
-  thread_crew crew{1};
   test::gate busy;
+  thread_crew crew{1};
   test::open_at_exit release{busy};
   auto made = crew.start(make_batch([&](context& ctx) {
     busy.pass();
@@ -76,8 +76,8 @@ TEST_CASE("a hook that comes after the cancel is called at once", "[context]") {
 }
 
 TEST_CASE("a hook whose registration is gone is not called", "[context]") {
-  thread_crew crew{1};
   test::gate busy;
+  thread_crew crew{1};
   test::open_at_exit release{busy};
   std::atomic<int> calls{0};
   auto made = crew.start(make_batch([&](context& ctx) {
@@ -94,8 +94,8 @@ TEST_CASE("a hook whose registration is gone is not called", "[context]") {
 }
 
 TEST_CASE("the hooks of all running requests are called", "[context]") {
-  thread_crew crew{3};
   test::gate busy;
+  thread_crew crew{3};
   test::open_at_exit release{busy};
   std::atomic<int> calls{0};
   auto made = crew.start(
@@ -112,9 +112,9 @@ TEST_CASE("the hooks of all running requests are called", "[context]") {
 }
 
 TEST_CASE("a stop token that a request waits on ends its wait", "[context]") {
+  test::gate waiting;
   thread_crew crew{1};
   std::stop_source source;
-  test::gate waiting;
   auto made = make_batch([&](context& ctx) {
     troupe::parker sleeper;
     auto hook = ctx.on_cancel([&] { sleeper.unpark(); });

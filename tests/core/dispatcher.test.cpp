@@ -65,8 +65,8 @@ TEST_CASE("a single behind a million starts as soon as a running request "
           "[dispatcher]") {
   // At the start requests are claimed one by one, later many at a time.
   auto at = GENERATE(0u, 1u, 50'000u);
-  thread_crew crew{1};
   test::gate busy;
+  thread_crew crew{1};
   test::open_at_exit release{busy};
   std::atomic<unsigned> returned{0};
   auto many = crew.start(make_map_batch(numbers(1'000'000), [&](unsigned i) {
@@ -84,8 +84,9 @@ TEST_CASE("a single behind a million starts as soon as a running request "
 
 TEST_CASE("as many singles as there are workers start at once",
           "[dispatcher]") {
-  thread_crew crew{3};
   test::gate busy;
+  test::gate all_here;
+  thread_crew crew{3};
   test::open_at_exit release{busy};
   auto many = crew.start(make_map_batch(numbers(300), [&](unsigned i) {
     if (i < 3)
@@ -93,7 +94,6 @@ TEST_CASE("as many singles as there are workers start at once",
   }));
   busy.wait_for_arrivals(3);
   // Each of them waits for all of them: failure here is a hang.
-  test::gate all_here;
   test::open_at_exit release_all{all_here};
   std::vector<troupe::typed_batch<void>> singles;
   for (int i = 0; i < 3; ++i)
@@ -108,9 +108,9 @@ TEST_CASE("as many singles as there are workers start at once",
 // must not stand in the way of the single then.
 TEST_CASE("a single does not wait behind a map that was interrupted",
           "[dispatcher]") {
-  thread_crew crew{1};
   test::gate in_first;
   test::gate in_second;
+  thread_crew crew{1};
   test::open_at_exit release_first{in_first};
   test::open_at_exit release_second{in_second};
   std::atomic<unsigned> first_returned{0};
@@ -166,8 +166,9 @@ TEST_CASE("a stream of singles does not starve a map, nor the map the singles",
           "[dispatcher]") {
   constexpr auto size = 500u;
   constexpr auto limit = 100'000u;
-  thread_crew crew{1};
   test::gate begin;
+  test::gate last;
+  thread_crew crew{1};
   test::open_at_exit release{begin};
   auto many = make_map_batch(numbers(size), [&](unsigned i) {
     if (i == 0)
@@ -176,7 +177,6 @@ TEST_CASE("a stream of singles does not starve a map, nor the map the singles",
   crew.start(many);
   begin.wait_for_arrivals();
   unsigned singles = 0;
-  test::gate last;
   std::function<void()> link = [&] {
     if (++singles < limit && !batch_of(many).done())
       crew.start(make_batch(link));
@@ -193,8 +193,9 @@ TEST_CASE("a stream of singles does not starve a map, nor the map the singles",
 
 TEST_CASE("a stream of singles does not starve two maps", "[dispatcher]") {
   constexpr auto limit = 100'000u;
-  thread_crew crew{1};
   test::gate begin;
+  test::gate last;
+  thread_crew crew{1};
   test::open_at_exit release{begin};
   auto first = make_map_batch(numbers(300), [&](unsigned i) {
     if (i == 0)
@@ -205,7 +206,6 @@ TEST_CASE("a stream of singles does not starve two maps", "[dispatcher]") {
   begin.wait_for_arrivals();
   crew.start(second);
   unsigned singles = 0;
-  test::gate last;
   std::function<void()> link = [&] {
     auto over = batch_of(first).done() && batch_of(second).done();
     if (++singles < limit && !over)
@@ -223,8 +223,8 @@ TEST_CASE("a stream of singles does not starve two maps", "[dispatcher]") {
 
 TEST_CASE("batches that wait are taken in the order of their arrival",
           "[dispatcher]") {
-  thread_crew crew{1};
   test::gate busy;
+  thread_crew crew{1};
   test::open_at_exit release{busy};
   crew.start(make_batch([&] { busy.pass(); }));
   busy.wait_for_arrivals();
@@ -263,8 +263,8 @@ TEST_CASE("a pool that has stopped refuses, and names itself", "[dispatcher]") {
 }
 
 TEST_CASE("a full queue refuses, and says how many wait", "[dispatcher]") {
-  thread_crew crew{rejecting(1, 2)};
   test::gate busy;
+  thread_crew crew{rejecting(1, 2)};
   test::open_at_exit release{busy};
   auto first = crew.start(make_batch([&] { busy.pass(); }));
   busy.wait_for_arrivals();
@@ -293,8 +293,8 @@ TEST_CASE("a full queue refuses, and says how many wait", "[dispatcher]") {
 TEST_CASE("a full queue that waits takes everything", "[dispatcher]") {
   auto options = thread_crew::options_for(1);
   options.max_queued = 2;
-  thread_crew crew{options};
   test::gate busy;
+  thread_crew crew{options};
   test::open_at_exit release{busy};
   crew.start(make_batch([&] { busy.pass(); }));
   busy.wait_for_arrivals();
@@ -312,8 +312,8 @@ TEST_CASE("a full queue that waits takes everything", "[dispatcher]") {
 
 TEST_CASE("what requests submit themselves is never refused for a full queue",
           "[dispatcher]") {
-  thread_crew crew{rejecting(1, 1)};
   test::gate busy;
+  thread_crew crew{rejecting(1, 1)};
   test::open_at_exit release{busy};
   auto outer = crew.start(make_batch([&] {
     busy.pass();
@@ -329,8 +329,8 @@ TEST_CASE("what requests submit themselves is never refused for a full queue",
 
 TEST_CASE("what running requests submit is taken after the admission closed",
           "[dispatcher]") {
-  thread_crew crew{1};
   test::gate busy;
+  thread_crew crew{1};
   test::open_at_exit release{busy};
   auto outer = crew.start(make_batch([&] {
     busy.pass();
@@ -493,11 +493,11 @@ TEST_CASE("workers that spin and sleep lose no hand-off", "[dispatcher]") {
 // -- growth -------------------------------------------------------------------
 
 TEST_CASE("workers are started on demand, up to the maximum", "[dispatcher]") {
+  test::gate busy;
   thread_crew crew{3};
   CHECK(crew.stats().workers == 0);
   get(crew.start(make_batch([] {})));
   CHECK(crew.stats().workers == 1);
-  test::gate busy;
   test::open_at_exit release{busy};
   auto made =
       crew.start(make_map_batch(numbers(10), [&](unsigned) { busy.pass(); }));
@@ -585,8 +585,8 @@ TEST_CASE("a smaller pool retires busy workers when they return",
 }
 
 TEST_CASE("a larger pool takes more workers for what waits", "[dispatcher]") {
-  thread_crew crew{1};
   test::gate busy;
+  thread_crew crew{1};
   test::open_at_exit release{busy};
   auto made =
       crew.start(make_map_batch(numbers(10), [&](unsigned) { busy.pass(); }));
@@ -824,8 +824,8 @@ TEST_CASE("the staff hears once that nothing is outstanding any more",
 
 TEST_CASE("everything queued and left can be cancelled at once",
           "[dispatcher]") {
-  thread_crew crew{1};
   test::gate busy;
+  thread_crew crew{1};
   test::open_at_exit release{busy};
   auto running = crew.start(make_map_batch(numbers(10), [&](unsigned i) {
     if (i == 2)
@@ -851,8 +851,8 @@ TEST_CASE("everything queued and left can be cancelled at once",
 TEST_CASE("a receipt has each request of an unfinished batch in one bucket",
           "[dispatcher]") {
   constexpr auto size = 10'000u;
-  thread_crew crew{2};
   test::gate shut;
+  thread_crew crew{2};
   test::open_at_exit release{shut};
   std::atomic<unsigned> returned{0};
   auto made = make_map_batch(numbers(size), [&](unsigned i) {

@@ -94,9 +94,9 @@ TEST_CASE("the first failure of a group drops the rest", "[group_batch]") {
 // A member has a stop source of its own, which nobody would ever stop.
 TEST_CASE("a cancelled group asks its running members to stop",
           "[group_batch]") {
-  thread_crew crew{1};
   test::gate asked;
   test::gate running;
+  thread_crew crew{1};
   std::vector<troupe::typed_batch<int>> all;
   all.push_back(make_batch([&](troupe::context& ctx) {
     auto hook = ctx.on_cancel([&] { asked.open(); });

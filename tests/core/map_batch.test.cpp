@@ -349,10 +349,10 @@ TEST_CASE("each request has exactly one outcome, whichever fail",
 TEST_CASE("a slow request never holds up the ones behind it", "[map_batch]") {
   constexpr auto size = 20'000u;
   auto slow = GENERATE(0u, 1u, 100u, 9'999u, 19'999u);
-  thread_crew crew{2};
   test::gate shut;
-  test::open_at_exit release{shut};
   test::gate others;
+  thread_crew crew{2};
+  test::open_at_exit release{shut};
   auto made = crew.start(make_map_batch(numbers(size), [&](unsigned i) {
     if (i == slow)
       shut.pass();
@@ -370,10 +370,10 @@ TEST_CASE("a slow request never holds up the ones behind it", "[map_batch]") {
 TEST_CASE("two slow requests hold up nobody among three workers",
           "[map_batch]") {
   constexpr auto size = 20'000u;
-  thread_crew crew{3};
   test::gate shut;
-  test::open_at_exit release{shut};
   test::gate others;
+  thread_crew crew{3};
+  test::open_at_exit release{shut};
   auto made = crew.start(make_map_batch(numbers(size), [&](unsigned i) {
     if (i == 5'000 || i == 5'001)
       shut.pass();
@@ -388,8 +388,8 @@ TEST_CASE("two slow requests hold up nobody among three workers",
 
 TEST_CASE("with one worker everybody waits behind a slow request",
           "[map_batch]") {
-  thread_crew crew{1};
   test::gate shut;
+  thread_crew crew{1};
   test::open_at_exit release{shut};
   std::atomic<unsigned> others{0};
   auto made = crew.start(make_map_batch(numbers(1'000), [&](unsigned i) {
@@ -410,10 +410,10 @@ TEST_CASE("with one worker everybody waits behind a slow request",
 TEST_CASE(
     "the first failure drops what has not started and waits for what runs",
     "[map_batch]") {
-  thread_crew crew{2};
   test::gate running;
-  test::open_at_exit release{running};
   test::gate asked;
+  thread_crew crew{2};
+  test::open_at_exit release{running};
   std::atomic<unsigned> returned{0};
   auto made = crew.start(
       make_map_batch(numbers(1'000), [&](troupe::context& ctx, unsigned i) {
@@ -440,10 +440,10 @@ TEST_CASE(
 
 TEST_CASE("the failure that came first is the one that is delivered",
           "[map_batch]") {
-  thread_crew crew{2};
   test::gate first;
-  test::open_at_exit release{first};
   test::gate asked;
+  thread_crew crew{2};
+  test::open_at_exit release{first};
   auto made = crew.start(
       make_map_batch(numbers(2), [&](troupe::context& ctx, unsigned i) {
         if (i == 0) {
@@ -478,8 +478,8 @@ TEST_CASE("a map cancelled before its start runs nothing", "[map_batch]") {
 }
 
 TEST_CASE("a map cancelled in the queue runs nothing", "[map_batch]") {
-  thread_crew crew{1};
   test::gate busy;
+  thread_crew crew{1};
   test::open_at_exit release{busy};
   crew.start(troupe::make_batch([&] { busy.pass(); }));
   busy.wait_for_arrivals();
@@ -501,8 +501,8 @@ TEST_CASE("a map cancelled while it runs drops exactly what has not started",
           "[map_batch]") {
   // Below and above the size at which requests are claimed several at a time.
   auto size = GENERATE(20u, 10'000u);
-  thread_crew crew{1};
   test::gate busy;
+  thread_crew crew{1};
   test::open_at_exit release{busy};
   std::atomic<unsigned> ran{0};
   auto made = crew.start(make_map_batch(numbers(size), [&](unsigned i) {
@@ -525,8 +525,8 @@ TEST_CASE("a map cancelled while it runs drops exactly what has not started",
 
 TEST_CASE("a map cancelled when all have started gives its results",
           "[map_batch]") {
-  thread_crew crew{2};
   test::gate busy;
+  thread_crew crew{2};
   test::open_at_exit release{busy};
   auto made = crew.start(make_map_batch(numbers(2), [&](unsigned i) {
     busy.pass();

@@ -48,6 +48,7 @@ troupe::effective_options with(troupe::resource_spec spec,
 TEST_CASE("a resource is opened once per worker, on the worker's own thread",
           "[resource]") {
   std::atomic<int> opened{0};
+  test::gate both;
   thread_crew crew{with(make_resource<connection>([&] {
                           ++opened;
                           return connection{};
@@ -57,7 +58,6 @@ TEST_CASE("a resource is opened once per worker, on the worker's own thread",
   std::atomic<int> elsewhere{0};
   std::atomic<int> uses{0};
   // Makes sure that both workers take part.
-  test::gate both;
   test::open_at_exit release{both};
   auto made =
       crew.start(make_map_batch(std::vector<int>(100), [&](context& ctx, int) {
@@ -80,6 +80,7 @@ TEST_CASE("a resource is closed on the thread that opened it", "[resource]") {
   std::atomic<int> closed{0};
   std::atomic<int> elsewhere{0};
   {
+    test::gate all;
     thread_crew crew{with(make_resource<connection>(
                               [&] {
                                 ++opened;
@@ -91,7 +92,6 @@ TEST_CASE("a resource is closed on the thread that opened it", "[resource]") {
                                              != std::this_thread::get_id();
                               }),
                           3)};
-    test::gate all;
     test::open_at_exit release{all};
     auto made =
         crew.start(make_map_batch(std::vector<int>(3), [&](context& ctx, int) {

@@ -200,8 +200,8 @@ TEST_CASE("a request cancelled before its start never runs", "[run_batch]") {
 
 TEST_CASE("a request cancelled in the queue never runs and leaves it",
           "[run_batch]") {
-  thread_crew crew{1};
   test::gate busy;
+  thread_crew crew{1};
   test::open_at_exit release{busy};
   crew.start(make_batch([&] { busy.pass(); }));
   busy.wait_for_arrivals();
@@ -220,8 +220,8 @@ TEST_CASE("a request cancelled in the queue never runs and leaves it",
 }
 
 TEST_CASE("a request cancelled while it runs gives its value", "[run_batch]") {
-  thread_crew crew{1};
   test::gate busy;
+  thread_crew crew{1};
   test::open_at_exit release{busy};
   auto made = crew.start(make_batch([&] {
     busy.pass();
@@ -255,8 +255,8 @@ TEST_CASE("the first reason for a cancel stays", "[run_batch]") {
 }
 
 TEST_CASE("a stop token cancels what is queued", "[run_batch]") {
-  thread_crew crew{1};
   test::gate busy;
+  thread_crew crew{1};
   test::open_at_exit release{busy};
   crew.start(make_batch([&] { busy.pass(); }));
   busy.wait_for_arrivals();

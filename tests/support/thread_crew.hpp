@@ -17,6 +17,8 @@
 
 #include "troupe/dispatcher.hpp"
 
+#include "tsan_suppressions.hpp"
+
 namespace test {
 
 /// A worker whose mailbox is a counter of wake-ups.
