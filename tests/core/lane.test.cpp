@@ -171,8 +171,8 @@ TEST_CASE("the last request goes to the owner or to the thief, never to both",
   }};
   for (auto i = 0u; i < rounds; ++i) {
     mine.publish({i, i + 1});
-    for (auto i = mine.start(); i != lane::none; i = mine.start())
-      given.count(i);
+    for (auto index = mine.start(); index != lane::none; index = mine.start())
+      given.count(index);
   }
   over = true;
   thief.join();
