@@ -100,10 +100,12 @@ void pool_staff::end(const receipt& what) {
 
 coordinator::coordinator(caf::actor_config& cfg, ref_ptr<dispatcher> home,
                          pool_staff* crew)
-    : caf::event_based_actor(cfg), home_{std::move(home)}, crew_{crew} {}
+    : caf::event_based_actor(cfg), home_{std::move(home)}, crew_{crew} {
+  // Not later: the last handle may go before the actor's thread has begun.
+  self_ = caf::strong_actor_ptr{ctrl()};
+}
 
 caf::behavior coordinator::make_behavior() {
-  self_ = caf::strong_actor_ptr{ctrl()};
   start_workers();
   return {
       // -- from the dispatcher and the pool's handle

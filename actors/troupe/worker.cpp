@@ -21,10 +21,12 @@ constexpr auto linger_time = std::chrono::milliseconds{50};
 
 worker::worker(caf::actor_config& cfg, ref_ptr<dispatcher> home,
                actor_cell* cell)
-    : caf::event_based_actor(cfg), home_{std::move(home)}, cell_{cell} {}
+    : caf::event_based_actor(cfg), home_{std::move(home)}, cell_{cell} {
+  // Not later: nobody else holds on to a worker before its thread has begun.
+  self_ = caf::strong_actor_ptr{ctrl()};
+}
 
 caf::behavior worker::make_behavior() {
-  self_ = caf::strong_actor_ptr{ctrl()};
   return {
       [this](wake_atom) { work(); },
   };

@@ -367,7 +367,8 @@ TEST_CASE("--help explains every option on standard output and starts nothing",
   }
 }
 
-TEST_CASE("--dump-config prints the settings and starts nothing", "[config]") {
+TEST_CASE("asked to --dump-config, it prints the settings and starts nothing",
+          "[config]") {
   probe_folder here;
   auto result = here.run({"--dump-config", "--troupe.workers=9"});
   CHECK(result.status == 0);

@@ -290,7 +290,12 @@ TEST_CASE("a delay or a question of an actor that ends fails with owner_gone",
   test::actor_world world;
   auto mute =
       world.sys.spawn([](caf::event_based_actor* self) -> caf::behavior {
-        return {[self](int) { return self->make_response_promise(); }};
+        // Never answers; CAF 1.x would, for a promise that nobody keeps.
+        auto kept = std::make_shared<std::vector<caf::response_promise>>();
+        return {[self, kept](int) -> caf::result<int> {
+          kept->push_back(self->make_response_promise());
+          return kept->back();
+        }};
       });
   auto [home, op] =
       host_operation(world.sys, [&](caf::event_based_actor* self) {

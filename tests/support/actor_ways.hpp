@@ -16,6 +16,7 @@
 #include <utility>
 #include <variant>
 
+#include <caf/actor_registry.hpp>
 #include <caf/all.hpp>
 
 #include "troupe/troupe.hpp"
