@@ -341,7 +341,8 @@ TEST_CASE("an error is one line, whatever the arguments hold", "[config]") {
 
 // -- help ---------------------------------------------------------------------
 
-TEST_CASE("--help explains every option on standard output and starts nothing",
+TEST_CASE("asked for --help, it explains every option on standard output and "
+          "starts nothing",
           "[config]") {
   probe_folder here;
   for (std::string flag : {"--help", "-h", "-?", "--long-help"}) {
