@@ -464,9 +464,10 @@ void dispatcher::begin_part(worker_cell& cell, batch& work) noexcept {
 // whoever comes next.
 void dispatcher::end_part(batch& work, leave_reason why) noexcept {
   --work.participants_;
-  if (why == leave_reason::exhausted) {
+  // A worker may be called away just when it has run the last request.
+  if (why == leave_reason::exhausted || !work.has_unclaimed()) {
     unlist(work);
-  } else if (work.participants_ == 0 && work.has_unclaimed()) {
+  } else if (work.participants_ == 0) {
     unlist(work);
     list(work, batch::place::left);
   }
