@@ -16,6 +16,7 @@
 
 #include "troupe/batch_loop.hpp"
 #include "troupe/batch_ref.hpp"
+#include "troupe/huge_pages.hpp"
 
 namespace troupe {
 
@@ -82,7 +83,12 @@ requires(
 public:
   using vector_type = std::vector<T>;
 
-  explicit result_slots(std::uint32_t n) : all_(n), first_{all_.data()} {}
+  explicit result_slots(std::uint32_t n) {
+    all_.reserve(n);
+    advise_huge_pages(all_.data(), n * sizeof(T));
+    all_.resize(n);
+    first_ = all_.data();
+  }
 
   template <class Make>
   void fill(std::uint32_t index, Make make) {
@@ -93,7 +99,7 @@ public:
 
 private:
   vector_type all_;
-  T* first_;
+  T* first_ = nullptr;
 };
 
 template <>
