@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "troupe/defaults.hpp"
+#include "troupe/timer.hpp"
 
 namespace troupe {
 
@@ -61,6 +62,11 @@ void pool_staff::grow() noexcept {
 void pool_staff::drained() noexcept {
   if (auto to = coordinator())
     compat::tell(to, done_atom_v);
+}
+
+void pool_staff::call_at(clock& time, clock::time_point when,
+                         std::function<void()> wake) noexcept {
+  start_timer(time, when, std::move(wake));
 }
 
 void pool_staff::completed(completion what) noexcept {
@@ -216,7 +222,9 @@ void coordinator::start_workers() {
       cell = made.get();
       home_->add(std::move(made));
     }
-    auto started = spawn<worker, caf::detached>(home_, cell);
+    auto started = home_->cooperative()
+                       ? spawn<worker>(home_, cell)
+                       : spawn<worker, caf::detached>(home_, cell);
     cell->address = started.address();
     compat::tell(started, wake_atom_v);
   }
@@ -242,11 +250,7 @@ void coordinator::call_at(clock::time_point when, Atom what) {
     if (auto to = caf::actor_cast<caf::actor>(me))
       compat::tell(to, what);
   };
-  auto& time = home_->time();
-  if (!time.call_at(when, wake)) {
-    auto delay = std::max(when - time.now(), clock::time_point::duration{0});
-    compat::expect_timeout(this, delay, wake);
-  }
+  start_timer(home_->time(), when, wake);
 }
 
 // -- batches by message -------------------------------------------------------
@@ -319,9 +323,11 @@ void coordinator::end_drain() {
     return;
   receipt what;
   auto now = home_->stats();
-  what.drained =
-      now.succeeded - at_drain_.succeeded + now.failed - at_drain_.failed;
-  what.cancelled = now.cancelled - at_drain_.cancelled;
+  auto late = now.late - at_drain_.late;
+  what.drained = now.succeeded - at_drain_.succeeded + now.failed
+                 - at_drain_.failed + late;
+  what.cancelled = now.cancelled - at_drain_.cancelled + now.expired
+                   - at_drain_.expired - late;
   // Where nothing is outstanding, workers may still be on their way back.
   if (!closing_)
     home_->add_unfinished(what);

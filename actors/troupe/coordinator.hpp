@@ -59,6 +59,9 @@ public:
 
   void completed(completion what) noexcept override;
 
+  void call_at(clock& time, clock::time_point when,
+               std::function<void()> wake) noexcept override;
+
   /// Has `waiting` answered when the pool has shut down; at once if it has.
   void ask_shutdown(const ref_ptr<shutdown_state>& waiting,
                     caf::timespan timeout);

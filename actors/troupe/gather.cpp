@@ -1,5 +1,6 @@
 #include "troupe/gather.hpp"
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "troupe/dispatcher.hpp"
@@ -18,8 +19,10 @@ gather_state::~gather_state() {
 
 void gather_state::begin() {
   form_groups();
+  if (progress_)
+    watch_progress();
   if (started_.empty()) {
-    finish();
+    end();
     return;
   }
   barrier_.emplace(static_cast<std::uint32_t>(started_.size()));
@@ -59,24 +62,48 @@ void gather_state::form_groups() {
     }
     last_group->push_back(single);
   }
-  for (auto& [home, members] : groups) {
-    if (members.size() == 1) {
-      started_.emplace_back(members.front());
-      continue;
-    }
-    auto group = make_ref<group_batch>(std::move(members));
-    group->set_home(ref_ptr<dispatcher>{home});
+  for (auto& [home, members] : groups)
+    form_group(home, std::move(members));
+}
+
+void gather_state::form_group(dispatcher* home, std::vector<batch*> members) {
+  ref_ptr<batch> made;
+  if (members.size() == 1) {
+    made = ref_ptr<batch>{members.front()};
+  } else {
+    made = make_ref<group_batch>(std::move(members));
+    made->set_home(ref_ptr<dispatcher>{home});
     if (!label().empty())
-      group->set_label(label());
-    started_.push_back(std::move(group));
+      made->set_label(label());
   }
+  made->modify(for_groups_);
+  if (deadline_ != clock::time_point::max())
+    made->set_deadline(deadline_);
+  started_.push_back(std::move(made));
+}
+
+// Batches count their requests themselves, everything else counts as one.
+void gather_state::watch_progress() {
+  for (auto& part : started_)
+    if (auto calls = part->as_batch())
+      calls->report_to(progress_);
+    else
+      progress_->add_total(1);
 }
 
 void gather_state::on_complete(op_state& part) noexcept {
+  if (progress_ && !part.as_batch())
+    progress_->add_done(1, part.failed() ? 1 : 0);
   if (auto why = part.failed())
     fail(std::move(why));
   if (barrier_->arrive(1))
-    finish();
+    end();
+}
+
+void gather_state::end() noexcept {
+  if (progress_)
+    progress_->finish();
+  finish();
 }
 
 void gather_state::fail(failure_ptr why) noexcept {
@@ -103,6 +130,36 @@ void gather_state::drop(ec why) noexcept {
 void gather_state::help() noexcept {
   for (auto& part : started_)
     part->help();
+}
+
+bool gather_state::modify(const modifiers& mods) {
+  if (mods.progress) {
+    progress_ = mods.progress;
+    return true;
+  }
+  if (mods.priority)
+    for_groups_.priority = mods.priority;
+  if (mods.max_in_flight)
+    for_groups_.max_in_flight = mods.max_in_flight;
+  auto group_wide = mods.priority || mods.max_in_flight;
+  auto taken = parts_.empty();
+  for (auto& part : parts_) {
+    auto single = part->as_batch();
+    auto in_group = single && single->as_single() && single->plain();
+    taken = (group_wide && in_group) || part->modify(mods) || taken;
+  }
+  return taken;
+}
+
+void gather_state::set_deadline(clock::time_point when) noexcept {
+  deadline_ = std::min(deadline_, when);
+  for (auto& part : parts_)
+    if (auto single = part->as_batch(); !single || !single->as_single())
+      part->set_deadline(when);
+}
+
+clock& gather_state::time() const noexcept {
+  return parts_.empty() ? steady_clock() : parts_.front()->time();
 }
 
 void gather_state::set_label(std::string label) {

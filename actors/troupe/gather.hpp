@@ -18,6 +18,8 @@
 
 namespace troupe {
 
+class dispatcher;
+
 /// The common part of all gathers: starts the parts, joins them, and cancels
 /// the rest on the first failure.
 class gather_state : public plain_op, private continuation {
@@ -29,6 +31,12 @@ public:
   void help() noexcept override;
 
   void set_label(std::string label) override;
+
+  bool modify(const modifiers& mods) override;
+
+  void set_deadline(clock::time_point when) noexcept override;
+
+  clock& time() const noexcept override;
 
 protected:
   void begin() override;
@@ -50,9 +58,16 @@ protected:
 private:
   void on_complete(op_state& part) noexcept override;
   void form_groups();
+  void form_group(dispatcher* home, std::vector<batch*> members);
+  void watch_progress();
   void fail(failure_ptr why) noexcept;
+  void end() noexcept;
 
   std::vector<ref_ptr<op_state>> parts_;
+  // What is set for the batches that are made of single requests.
+  modifiers for_groups_;
+  clock::time_point deadline_ = clock::time_point::max();
+  ref_ptr<progress_meter> progress_;
   // What is really started: the parts, where single requests of the same pool
   // are replaced by one batch of them.
   std::vector<ref_ptr<op_state>> started_;

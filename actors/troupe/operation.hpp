@@ -4,6 +4,9 @@
 
 #pragma once
 
+#include <chrono>
+#include <cstdint>
+#include <functional>
 #include <future>
 #include <memory>
 #include <stop_token>
@@ -15,11 +18,24 @@
 #include <caf/event_based_actor.hpp>
 
 #include "troupe/batch_ref.hpp"
+#include "troupe/deadline.hpp"
+#include "troupe/hedge.hpp"
 #include "troupe/port.hpp"
 
 namespace troupe {
 
 class event;
+
+/// Throws `failure` with `ec::would_deadlock` if the calling thread belongs to
+/// an event-based actor, as far as that can be told.
+void refuse_to_block(const char* call);
+
+/// Sets `mods` of an operation that has not started.
+///
+/// Errors: throws `failure` with `ec::invalid_option` for values out of range,
+///         and if `modifier` means nothing to the operation.
+void apply_modifiers(op_state& state, const char* modifier,
+                     const modifiers& mods);
 
 /// Anything that an `operation` can tell when it is complete.
 template <class T>
@@ -95,6 +111,125 @@ public:
     return std::move(notify(target));
   }
 
+  /// Sets a deadline `limit` after the start. Then the outcome is delivered, at
+  /// that moment: `ec::deadline_exceeded`, unless the operation was complete.
+  /// What is queued never runs; what runs is asked to stop and runs to its end
+  /// on its worker, its result dropped. So it must not refer to the caller's
+  /// variables: capture by value.
+  ///
+  /// Errors: throws `failure` with `ec::invalid_option` for less than 0.
+  /// Source: asyncio.timeout, asyncio.wait_for.
+  operation& timeout(std::chrono::nanoseconds limit) & {
+    unstarted("timeout");
+    state_ = with_timeout(state_, limit);
+    return *this;
+  }
+
+  operation&& timeout(std::chrono::nanoseconds limit) && {
+    return std::move(timeout(limit));
+  }
+
+  /// As `timeout`, at a point in time. One in the past: nothing runs.
+  /// Source: asyncio.timeout_at.
+  operation& deadline(clock::time_point when) & {
+    unstarted("deadline");
+    state_ = with_deadline(state_, when);
+    return *this;
+  }
+
+  operation&& deadline(clock::time_point when) && {
+    return std::move(deadline(when));
+  }
+
+  /// Starts a copy of the call if it is not complete `delay` after its start,
+  /// and takes the first success; the slower copy is cancelled. For calls that
+  /// may run twice without harm. A failure is delivered when no other copy
+  /// runs.
+  ///
+  /// Errors: throws `failure` with `ec::invalid_option` for less than 0, and if
+  ///         this is not a single call that can be copied.
+  /// Source: hedged requests (Dean and Barroso, The Tail at Scale, 2013).
+  operation& hedge_after(std::chrono::nanoseconds delay) & {
+    unstarted("hedge_after");
+    state_ = hedge(state_, delay);
+    return *this;
+  }
+
+  operation&& hedge_after(std::chrono::nanoseconds delay) && {
+    return std::move(hedge_after(delay));
+  }
+
+  /// Sets where the batch stands among those that wait. Of a gather: each of
+  /// its parts.
+  operation& priority(troupe::priority p) & {
+    return modify("priority", {.priority = p});
+  }
+
+  operation&& priority(troupe::priority p) && { return std::move(priority(p)); }
+
+  /// Lets at most `n` requests of the batch run at once: of a `map`, or of the
+  /// single calls in a gather.
+  ///
+  /// Errors: throws `failure` with `ec::invalid_option` for 0.
+  /// Source: the semaphore that asyncio programs put around each call.
+  operation& max_in_flight(std::uint32_t n) & {
+    return modify("max_in_flight", {.max_in_flight = n});
+  }
+
+  operation&& max_in_flight(std::uint32_t n) && {
+    return std::move(max_in_flight(n));
+  }
+
+  /// Lets at most `limit` requests with this key run at once in the pool;
+  /// others pass by. If they disagree, the latest limit holds.
+  ///
+  /// Errors: throws `failure` with `ec::invalid_option` for 0.
+  /// Source: limits per host in HTTP clients.
+  operation& key(std::string name, std::uint32_t limit) & {
+    return modify("key", {.key = key_limit{std::move(name), limit}});
+  }
+
+  operation&& key(std::string name, std::uint32_t limit) && {
+    return std::move(key(std::move(name), limit));
+  }
+
+  /// Has each request that fails tried again. Not beyond a deadline. The
+  /// function is called with lvalues then, and its input kept until the end.
+  ///
+  /// Errors: throws `failure` with `ec::invalid_option` for a policy that is
+  ///         out of range, and for a function that cannot be called twice.
+  operation& retry(retry_policy policy) & {
+    return modify("retry", {.retry = std::make_shared<const retry_policy>(
+                                std::move(policy))});
+  }
+
+  operation&& retry(retry_policy policy) && {
+    return std::move(retry(std::move(policy)));
+  }
+
+  /// Calls `fn(const progress&)` while the operation makes progress, at most
+  /// every 50 ms, and once at the end, before the outcome is delivered. Of a
+  /// gather: for all of it. `fn` runs on workers, never twice at once; it must
+  /// be short and not throw.
+  operation& on_progress(std::function<void(const progress&)> fn) & {
+    return modify("on_progress",
+                  {.progress = make_ref<progress_meter>(std::move(fn))});
+  }
+
+  operation&& on_progress(std::function<void(const progress&)> fn) && {
+    return std::move(on_progress(std::move(fn)));
+  }
+
+  /// Sets a key-value pair that requests see by `context::tag`, those made
+  /// inside of them too, and that failures tell.
+  operation& tag(std::string key, std::string value) & {
+    return modify("tag", {.tag = std::pair{std::move(key), std::move(value)}});
+  }
+
+  operation&& tag(std::string key, std::string value) && {
+    return std::move(tag(std::move(key), std::move(value)));
+  }
+
   // -- starting and consuming -------------------------------------------------
 
   /// Begins at once and returns the operation, to be consumed as any other. If
@@ -109,7 +244,12 @@ public:
   ///
   /// Not for the thread of an event-based actor, which it would hold up. A
   /// worker that waits for a batch of its own pool runs requests of it itself.
+  ///
+  /// Errors: throws `failure` with `ec::would_deadlock`, and is not consumed,
+  ///         inside a task or a callback of `then`, and on the threads of CAF's
+  ///         scheduler; a detached actor's own handlers are not noticed.
   T get() {
+    refuse_to_block("get()");
     auto state = consume();
     state->start();
     state->wait();
@@ -155,6 +295,11 @@ private:
                     std::string{"cannot set ."} + modifier
                         + " of an operation that has started; set it before"};
     return *state_;
+  }
+
+  operation& modify(const char* modifier, const modifiers& mods) {
+    apply_modifiers(unstarted(modifier), modifier, mods);
+    return *this;
   }
 
   ref_ptr<op_state> state_;

@@ -21,8 +21,10 @@ struct pool::lease {
 
 pool::pool(caf::actor_system& system) : pool{system, pool_options{}} {}
 
-pool::pool(caf::actor_system& system, const pool_options& options) {
-  auto effective = resolve(options, options_of(system.config()));
+pool::pool(caf::actor_system& system, const pool_options& options)
+    : pool{system, resolve(options, options_of(system.config()))} {}
+
+pool::pool(caf::actor_system& system, effective_options effective) {
   if (effective.name.empty())
     effective.name = "troupe";
   auto crew = std::make_unique<pool_staff>();
@@ -35,6 +37,8 @@ pool::pool(caf::actor_system& system, const pool_options& options) {
 
 void pool::bind(batch& made) const {
   made.set_home(lease_->home);
+  if (auto outer = worker_cell::current_batch())
+    made.inherit(*outer);
 }
 
 effective_options pool::options() const {

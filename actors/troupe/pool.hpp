@@ -60,12 +60,14 @@ public:
   ///
   /// Shape:  one request, whose result is decayed. Function and arguments are
   ///         decay-copied in; `std::ref` refers.
-  /// Errors: whatever `fn` throws; `failure` if it never ran.
+  /// Errors: whatever `fn` throws; `failure` if it never ran. Throws `failure`
+  ///         with `ec::invalid_option` for a null function.
   /// Source: loop.run_in_executor, asyncio.to_thread.
   template <class F, class... Ts>
   requires request_function<std::decay_t<F>, std::decay_t<Ts>...>
   auto run(F&& fn, Ts&&... xs) const {
     using type = run_batch<std::decay_t<F>, std::decay_t<Ts>...>;
+    refuse_null(fn, "run");
     auto made = make_ref<type>(std::forward<F>(fn), std::forward<Ts>(xs)...);
     bind(*made);
     return operation<typename type::result_type>{std::move(made)};
@@ -84,6 +86,7 @@ public:
   /// Source: Executor.map.
   template <std::ranges::input_range Range, class F>
   auto map(Range&& range, F&& fn) const {
+    refuse_null(fn, "map");
     auto made = make_map(std::forward<Range>(range), std::forward<F>(fn));
     bind(*made);
     using value = typename std::remove_reference_t<decltype(*made)>::value_type;
@@ -130,6 +133,10 @@ public:
 
   /// Returns the coordinator, which takes the messages of messages.hpp.
   caf::actor actor() const;
+
+protected:
+  /// Starts a pool with just these options.
+  pool(caf::actor_system& system, effective_options options);
 
 private:
   struct lease;

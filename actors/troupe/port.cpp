@@ -15,6 +15,9 @@ struct registry {
   std::unordered_map<caf::event_based_actor*, ref_ptr<port>> ports;
 };
 
+// Counts, since an actor may end, and its heir's items run, inside of an item.
+thread_local int draining_depth = 0;
+
 registry& all_ports() {
   // Never destroyed: actors may end after the static objects of main.
   static auto instance = new registry;
@@ -183,8 +186,12 @@ void port::drain() {
   // If a callback throws, the actor ends, and `close` finds the rest.
   struct end_of_drain {
     bool& flag;
-    ~end_of_drain() { flag = false; }
+    ~end_of_drain() {
+      flag = false;
+      --draining_depth;
+    }
   } guard{draining_};
+  ++draining_depth;
   while (posted_.load(std::memory_order_seq_cst) != nullptr) {
     port_item* in_order = nullptr;
     auto item = posted_.exchange(nullptr, std::memory_order_seq_cst);
@@ -215,6 +222,10 @@ void port::drain() {
     dead_.store(true, std::memory_order_seq_cst);
     abandon_posted();
   }
+}
+
+bool port::draining_here() noexcept {
+  return draining_depth > 0;
 }
 
 void port::forget_target() {

@@ -130,6 +130,9 @@ public:
   /// Returns the actor; null once it has ended.
   caf::event_based_actor* self() const noexcept { return self_; }
 
+  /// Returns whether the calling thread is inside a task or a callback.
+  static bool draining_here() noexcept;
+
   /// Returns whether the actor has ended.
   bool closed() const noexcept {
     return closed_.load(std::memory_order_acquire);

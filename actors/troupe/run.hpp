@@ -24,6 +24,7 @@ namespace troupe {
 template <class F, class... Ts>
 auto run(caf::actor_system& system, F fn, Ts... xs) {
   using task_type = std::invoke_result_t<F&, caf::event_based_actor*, Ts...>;
+  refuse_to_block("run(sys, ...)");
   using result = typename task_type::value_type;
   auto promise = std::make_shared<std::promise<result>>();
   auto future = promise->get_future();

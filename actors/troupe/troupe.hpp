@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include "troupe/compute_pool.hpp"
 #include "troupe/config.hpp"
 #include "troupe/context.hpp"
 #include "troupe/delay.hpp"

@@ -36,7 +36,7 @@ void worker::on_exit() {
   self_ = nullptr;
   if (auto cell = std::exchange(cell_, nullptr)) {
     cell->close_resource();
-    home_->lost(*cell);
+    home_->lost(*cell, std::move(later_.work));
   }
 }
 
@@ -58,10 +58,11 @@ void worker::work() {
   worker_cell::bind_thread bound{*cell_};
   worker_cell::hand_off found;
   if (started_) {
-    found = cell_->take();
+    found = later_.work ? std::exchange(later_, {}) : cell_->take();
   } else {
     started_ = true;
-    begin_thread();
+    if (!home_->cooperative())
+      begin_thread();
     found = home_->next(*cell_, nullptr, leave_reason::exhausted);
   }
   for (;;) {
@@ -71,10 +72,22 @@ void worker::work() {
       auto why = found.work->participate(*cell_, false);
       cell_->add_busy_time(std::chrono::steady_clock::now() - begin);
       found = home_->next(*cell_, found.work, why);
+      if (home_->cooperative() && found.work) {
+        later_ = std::move(found);
+        compat::tell(caf::actor_cast<caf::actor>(self_), wake_atom_v);
+        return;
+      }
     }
     if (found.retire) {
       quit();
       return;
+    }
+    if (home_->cooperative()) {
+      // Idle: the hand-off comes with a message.
+      found = cell_->spin(std::chrono::nanoseconds{0});
+      if (!found.work && !found.retire)
+        return;
+      continue;
     }
     if (home_->spin().count() > 0)
       found = cell_->spin(home_->spin());

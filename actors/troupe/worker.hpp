@@ -1,5 +1,6 @@
 // A worker makes one blocking call at a time on a thread of its own, so that
 // mailboxes elsewhere keep moving while the call waits for a disk or a socket.
+// In a cooperative pool, which computes, workers share CAF's threads instead.
 // Spawned by the coordinator and by nobody else.
 
 #pragma once
@@ -39,6 +40,9 @@ private:
   // CAF 0.17 destroys an actor to which nobody holds a handle, and nobody else
   // does to a worker; let go of at exit.
   caf::strong_actor_ptr self_;
+  // What a worker of a cooperative pool goes on with when it has let others use
+  // the thread.
+  worker_cell::hand_off later_;
   bool started_ = false;
 };
 

@@ -1,7 +1,10 @@
 #include "troupe/batch.hpp"
 
 #include <algorithm>
+#include <deque>
+#include <map>
 #include <mutex>
+#include <random>
 #include <thread>
 
 #include "troupe/dispatcher.hpp"
@@ -19,15 +22,43 @@ constexpr auto chunk_time = std::chrono::microseconds{10};
 // Most requests claimed at once. At 2 ns each this is `chunk_time`.
 constexpr std::uint32_t max_chunk = 4096;
 
+// How long a worker that shares its thread works before it lets others have it:
+// as long as they may have to wait for it. A guess, a tenth of what people
+// notice.
+constexpr auto slice_time = std::chrono::milliseconds{10};
+
 // Below this, claiming in chunks saves less than the lanes cost.
 constexpr std::uint32_t min_size_for_lanes = 64;
 
 } // namespace
 
+// The requests that failed and are to be tried again.
+struct batch::retry_book {
+  explicit retry_book(std::shared_ptr<const retry_policy> how)
+      : policy{std::move(how)} {}
+
+  const std::shared_ptr<const retry_policy> policy;
+  std::mutex mutex;
+  // By index: how often the request has run, for those that failed.
+  std::map<std::uint32_t, unsigned> attempts;
+  // Why the last attempt failed, for those that wait for the next one.
+  std::map<std::uint32_t, failure_ptr> waiting;
+  // Those whose next attempt is due, in that order.
+  std::deque<std::uint32_t> due;
+  bool over = false;
+};
+
 // What few batches need. Allocated on first use, by the submitter or by a
 // request that asks for its stop token.
 struct batch::extras {
   std::string label;
+  tag_list tags;
+  std::optional<key_limit> key;
+  clock::time_point deadline = clock::time_point::max();
+  std::unique_ptr<retry_book> retry;
+  ref_ptr<progress_meter> progress;
+  // Whether the progress is that of this batch, and not of a larger operation.
+  bool owns_progress = false;
   ref_ptr<completion_sink> notify;
   std::stop_token token;
   std::stop_source stop;
@@ -72,6 +103,71 @@ void batch::set_notify(ref_ptr<completion_sink> sink) {
   ensure_extras().notify = std::move(sink);
 }
 
+bool batch::modify(const modifiers& mods) {
+  if (mods.retry) {
+    if (!repeatable())
+      throw failure{ec::invalid_option,
+                    "cannot set .retry: the function takes what it is given by "
+                    "rvalue, or cannot be called twice; let it take values or "
+                    "references to const"};
+    may_repeat_ = true;
+    ensure_extras().retry = std::make_unique<retry_book>(mods.retry);
+  }
+  if (mods.priority)
+    priority_ = *mods.priority;
+  if (mods.max_in_flight)
+    max_in_flight_ = *mods.max_in_flight;
+  if (mods.key)
+    ensure_extras().key = mods.key;
+  if (mods.progress) {
+    report_to(mods.progress);
+    ensure_extras().owns_progress = true;
+  }
+  if (mods.tag)
+    ensure_extras().tags.insert(ensure_extras().tags.begin(), *mods.tag);
+  // Label and tags go with a request into a group; the rest would be lost.
+  modified_ = modified_ || mods.retry || mods.priority || mods.key
+              || (mods.progress && size_ == 1);
+  return true;
+}
+
+void batch::report_to(ref_ptr<progress_meter> meter) {
+  ensure_extras().progress = std::move(meter);
+}
+
+void batch::set_deadline(clock::time_point when) noexcept {
+  auto& deadline = ensure_extras().deadline;
+  deadline = std::min(deadline, when);
+}
+
+void batch::copy_settings(const batch& other) {
+  home_ = other.home_;
+  priority_ = other.priority_;
+  max_in_flight_ = other.max_in_flight_;
+  may_repeat_ = other.may_repeat_;
+  modified_ = other.modified_;
+  auto theirs = other.find_extras();
+  if (!theirs)
+    return;
+  auto& more = ensure_extras();
+  more.label = theirs->label;
+  more.tags = theirs->tags;
+  more.key = theirs->key;
+  more.deadline = theirs->deadline;
+  more.token = theirs->token;
+  if (theirs->retry)
+    more.retry = std::make_unique<retry_book>(theirs->retry->policy);
+}
+
+void batch::inherit(const batch& parent) {
+  auto theirs = parent.find_extras();
+  if (!theirs || (theirs->label.empty() && theirs->tags.empty()))
+    return;
+  auto& more = ensure_extras();
+  more.label = theirs->label;
+  more.tags = theirs->tags;
+}
+
 void batch::do_start() {
   submitted_at_ = std::chrono::steady_clock::now();
   // The stop callback may complete the batch inside its own constructor.
@@ -83,6 +179,8 @@ void batch::do_start() {
     }
     more->on_stop.emplace(more->token, extras::cancel_batch{this});
   }
+  if (auto progress = meter())
+    progress->add_total(size_);
   if (size_ == 0)
     deliver();
   else
@@ -102,7 +200,8 @@ void batch::refuse(ec why, const std::string& text) noexcept {
 // -- the worker's side --------------------------------------------------------
 
 bool batch::has_unclaimed() const noexcept {
-  if (unclaimed_.load(std::memory_order_seq_cst) < size_)
+  if (unclaimed_.load(std::memory_order_seq_cst) < size_
+      || retries_.load(std::memory_order_seq_cst) > 0)
     return true;
   auto all = lanes_.load(std::memory_order_acquire);
   if (all == nullptr)
@@ -119,7 +218,8 @@ bool batch::has_unclaimed() const noexcept {
 
 std::uint32_t batch::unclaimed() const noexcept {
   auto next = unclaimed_.load(std::memory_order_relaxed);
-  return next < size_ ? size_ - static_cast<std::uint32_t>(next) : 0;
+  return (next < size_ ? size_ - static_cast<std::uint32_t>(next) : 0)
+         + retries_.load(std::memory_order_relaxed);
 }
 
 // Counts what is not claimed and what is claimed and not started.
@@ -141,22 +241,156 @@ std::stop_token batch::stop_token() {
   return token;
 }
 
+clock::time_point batch::deadline() const noexcept {
+  auto more = find_extras();
+  return more ? more->deadline : clock::time_point::max();
+}
+
+std::string_view batch::tag(std::string_view key) const noexcept {
+  auto more = find_extras();
+  return more ? find_tag(more->tags, key) : std::string_view{};
+}
+
 void batch::fail(failure_ptr record) noexcept {
-  failed_count_.fetch_add(1, std::memory_order_relaxed);
   if (!has_failed_.exchange(true, std::memory_order_acq_rel))
     failure_ = std::move(record);
-  if (size_ > 1)
+  if (size_ > 1) {
+    // So that a deadline that passes later does not count what is dropped here.
+    auto none = ec{};
+    drop_reason_.compare_exchange_strong(none, ec::request_failed,
+                                         std::memory_order_seq_cst);
     drop_unstarted();
+  }
 }
 
-void batch::fail(std::exception_ptr exception, worker_cell& cell) noexcept {
+run_result batch::fail(std::exception_ptr exception, std::uint32_t index,
+                       worker_cell& cell) noexcept {
+  if (retry_later(exception, index, cell))
+    return run_result::again;
+  auto more = find_extras();
   fail(make_failure(std::move(exception), std::string{label()}, cell.id(),
-                    cell.name()));
+                    cell.name(), attempts(index),
+                    more ? to_text(more->tags) : std::string{}));
+  return run_result::failed;
 }
 
-void batch::settle(std::uint32_t requests) noexcept {
+void batch::settle(std::uint32_t requests, std::uint32_t failed) noexcept {
+  if (drop_reason_.load(std::memory_order_seq_cst) == ec::deadline_exceeded)
+    late_count_.fetch_add(requests, std::memory_order_relaxed);
+  else if (failed > 0)
+    failed_count_.fetch_add(failed, std::memory_order_relaxed);
+  if (auto progress = meter())
+    progress->add_done(requests, failed);
   if (barrier_.arrive(requests))
     deliver();
+}
+
+// -- retries ------------------------------------------------------------------
+
+unsigned batch::attempts(std::uint32_t index) const noexcept {
+  auto more = find_extras();
+  if (!more || !more->retry)
+    return 1;
+  auto& book = *more->retry;
+  std::lock_guard guard{book.mutex};
+  auto found = book.attempts.find(index);
+  return found == book.attempts.end() ? 1 : found->second;
+}
+
+// Puts a request that failed into the book and has it come back later. Returns
+// false if this was its last attempt.
+bool batch::retry_later(const std::exception_ptr& exception,
+                        std::uint32_t index, worker_cell& cell) noexcept {
+  auto more = find_extras();
+  if (!more || !more->retry)
+    return false;
+  auto& book = *more->retry;
+  try {
+    if (book.policy->when && !book.policy->when(exception))
+      return false;
+  } catch (...) {
+    return false;
+  }
+  auto made = attempts(index);
+  if (made >= book.policy->attempts)
+    return false;
+  static thread_local std::minstd_rand random{std::random_device{}()};
+  auto& clock = home_->time();
+  auto when = clock.now()
+              + backoff_after(*book.policy, made,
+                              std::uniform_real_distribution<>{0, 1}(random));
+  if (when >= more->deadline)
+    return false;
+  {
+    std::lock_guard guard{book.mutex};
+    if (book.over)
+      return false;
+    book.attempts[index] = made + 1;
+    book.waiting.emplace(index, make_failure(exception, std::string{label()},
+                                             cell.id(), cell.name(), made));
+  }
+  home_->crew().call_at(clock, when, [keep = ref_ptr<batch>{this}, index] {
+    keep->retry_now(index);
+  });
+  return true;
+}
+
+void batch::retry_now(std::uint32_t index) noexcept {
+  auto& book = *find_extras()->retry;
+  {
+    std::lock_guard guard{book.mutex};
+    if (book.over)
+      return;
+    book.due.push_back(index);
+    retries_.fetch_add(1, std::memory_order_seq_cst);
+  }
+  home_->requeue(*this);
+}
+
+bool batch::take_retry(index_range& started) noexcept {
+  auto& book = *find_extras()->retry;
+  std::lock_guard guard{book.mutex};
+  if (book.due.empty())
+    return false;
+  auto index = book.due.front();
+  book.due.pop_front();
+  book.waiting.erase(index);
+  retries_.fetch_sub(1, std::memory_order_seq_cst);
+  started = {index, index + 1};
+  return true;
+}
+
+// What waits for its next attempt has had its last one.
+void batch::drop_retries() noexcept {
+  auto more = find_extras();
+  if (!more || !more->retry)
+    return;
+  auto& book = *more->retry;
+  std::map<std::uint32_t, failure_ptr> dropped;
+  {
+    std::lock_guard guard{book.mutex};
+    book.over = true;
+    book.due.clear();
+    retries_.store(0, std::memory_order_seq_cst);
+    dropped.swap(book.waiting);
+  }
+  if (dropped.empty())
+    return;
+  if (!has_failed_.exchange(true, std::memory_order_acq_rel)) {
+    const auto& last = *dropped.begin()->second;
+    failure_ = make_failure(drop_reason_.load(std::memory_order_seq_cst),
+                            "it was to be tried again when that was called "
+                            "off; before: "
+                                + last.text,
+                            true, {}, last.worker);
+  }
+  auto n = static_cast<std::uint32_t>(dropped.size());
+  settle(n, n);
+}
+
+progress_meter* batch::meter() const noexcept {
+  auto more = find_extras();
+  return more ? more->progress.get() : nullptr;
 }
 
 // -- everybody's side ---------------------------------------------------------
@@ -181,6 +415,7 @@ void batch::drop_unstarted() noexcept {
       dropped += all->lanes[i].drop().size();
   if (auto more = extras_.load(std::memory_order_seq_cst))
     more->stop.request_stop();
+  drop_retries();
   count_dropped(dropped);
 }
 
@@ -195,16 +430,22 @@ void batch::count_dropped(std::uint32_t requests) noexcept {
     auto text = why == ec::owner_gone ? "the actor that asked for it has ended"
                 : why == ec::pool_stopped
                     ? "the pool stopped before a worker took it"
+                : why == ec::deadline_exceeded
+                    ? "the deadline passed before a worker took it"
                     : "it was cancelled before it was complete";
     failure_ = make_failure(why, text, false, std::string{label()});
   }
-  settle(requests);
+  if (auto progress = meter())
+    progress->add_done(requests, requests);
+  if (barrier_.arrive(requests))
+    deliver();
 }
 
 void batch::help() noexcept {
   auto cell = worker_cell::current();
   if (cell == nullptr || &cell->home() != home_.get() || done()
-      || cell->resource_in_use())
+      || cell->resource_in_use() || wanted_key() != nullptr
+      || max_in_flight_ < max_size)
     return;
   worker_cell::nested_scope scope{*cell};
   participate(*cell, true);
@@ -215,6 +456,10 @@ std::chrono::nanoseconds batch::spin() const noexcept {
   return home_ ? home_->spin() : std::chrono::nanoseconds{0};
 }
 
+clock& batch::time() const noexcept {
+  return home_ ? home_->time() : steady_clock();
+}
+
 // -- properties ---------------------------------------------------------------
 
 std::string_view batch::label() const noexcept {
@@ -223,20 +468,38 @@ std::string_view batch::label() const noexcept {
 }
 
 completion batch::summary() const {
-  completion result;
+  auto result = counts();
   result.id = id_;
   result.label = label();
-  result.requests = size_;
-  result.failed = failed_count_.load(std::memory_order_relaxed);
-  result.cancelled = cancelled_count_.load(std::memory_order_relaxed);
-  result.succeeded = result.requests - result.failed - result.cancelled;
   result.elapsed = elapsed_;
   return result;
 }
 
+const key_limit* batch::wanted_key() const noexcept {
+  auto more = find_extras();
+  return more && more->key ? &*more->key : nullptr;
+}
+
+completion batch::counts() const noexcept {
+  completion result;
+  result.requests = size_;
+  result.failed = failed_count_.load(std::memory_order_relaxed);
+  auto dropped = cancelled_count_.load(std::memory_order_relaxed);
+  auto expired =
+      drop_reason_.load(std::memory_order_relaxed) == ec::deadline_exceeded;
+  result.cancelled = expired ? 0 : dropped;
+  result.expired = expired ? dropped + late() : 0;
+  result.succeeded = result.requests - result.failed - dropped - late();
+  return result;
+}
+
+std::uint32_t batch::late() const noexcept {
+  return late_count_.load(std::memory_order_relaxed);
+}
+
 bool batch::plain() const noexcept {
   auto more = find_extras();
-  return size_ == 1 && !started()
+  return size_ == 1 && !started() && !modified_
          && (!more || (!more->notify && !more->token.stop_possible()));
 }
 
@@ -279,6 +542,8 @@ void batch::deliver() noexcept {
     home_->account(*this);
   auto more = find_extras();
   auto notify = more ? std::move(more->notify) : nullptr;
+  if (more && more->owns_progress)
+    more->progress->finish();
   complete();
   if (notify)
     notify->on_operation_complete();
@@ -288,18 +553,33 @@ void batch::deliver() noexcept {
 
 batch::share::share(batch& owner, worker_cell& cell, bool nested) noexcept
     : batch_{owner}, cell_{cell} {
+  if (auto progress = owner.meter())
+    progress->add_running(1);
   // A single request is not worth a look at the clock, nor interrupted.
   if (owner.size() == 1)
     return;
   mark_ = std::chrono::steady_clock::now();
-  if (!nested)
-    attention_ = &cell.home().attention();
+  if (nested)
+    return;
+  attention_ = &cell.home().attention(owner.priority_);
+  if (cell.home().cooperative())
+    slice_end_ = mark_ + slice_time;
+}
+
+batch::share::~share() {
+  if (lane_)
+    lane_->disown();
+  if (auto progress = batch_.meter())
+    progress->add_running(-1);
 }
 
 bool batch::share::claim(index_range& started) noexcept {
   in_lane_ = false;
   auto& next = batch_.unclaimed_;
   auto size = batch_.size_;
+  if (batch_.retries_.load(std::memory_order_relaxed) > 0
+      && batch_.take_retry(started))
+    return true;
   if (next.load(std::memory_order_relaxed) >= size)
     return steal(started);
   if (chunk_ == 1 || own_lane() == nullptr) {
@@ -403,7 +683,7 @@ lane* batch::share::own_lane() noexcept {
 }
 
 bool batch::share::take_attention() const noexcept {
-  return cell_.home().take_attention();
+  return cell_.home().take_attention(batch_.priority_);
 }
 
 void batch::share::tune(std::uint32_t ran) noexcept {

@@ -23,6 +23,8 @@
 namespace troupe {
 
 class dispatcher;
+struct batch_list;
+struct key_share;
 class single_batch_base;
 class worker_cell;
 
@@ -30,8 +32,17 @@ class worker_cell;
 enum class leave_reason : std::uint8_t {
   /// Nothing was left to claim, and nothing ever will be.
   exhausted,
-  /// The worker was asked to look after another batch.
+  /// The worker was asked to look after another batch, or lets others use its
+  /// thread.
   yielded,
+};
+
+/// What came of running a request.
+enum class run_result : std::uint8_t {
+  value,
+  failed,
+  /// It failed and will be tried again.
+  again,
 };
 
 /// The requests of one `run`, `map` or `gather`.
@@ -45,6 +56,9 @@ enum class leave_reason : std::uint8_t {
 ///                 dropped; whoever brings it to zero delivers.
 ///             (3) The user's function and arguments are destroyed before the
 ///                 batch is complete.
+///             (4) A request that failed and waits for its next attempt is
+///                 neither counted by `barrier_` nor held by a worker; whoever
+///                 takes it out of the retry book runs or drops it.
 class batch : public op_state {
 public:
   /// The largest number of requests in one batch.
@@ -59,6 +73,17 @@ public:
   void set_stop_token(std::stop_token token) override;
 
   void set_notify(ref_ptr<completion_sink> sink) override;
+
+  bool modify(const modifiers& mods) override;
+
+  void set_deadline(clock::time_point when) noexcept override;
+
+  /// Counts its requests in `meter`, which belongs to a larger operation.
+  /// Before the start.
+  void report_to(ref_ptr<progress_meter> meter);
+
+  /// Inherits the label and tags of the request from which it is made.
+  void inherit(const batch& parent);
 
   // -- the worker's side ------------------------------------------------------
 
@@ -80,6 +105,11 @@ public:
   /// Returns a token that tells running requests to stop.
   std::stop_token stop_token();
 
+  /// Returns when nobody will want the outcome any more; `max()` for never.
+  clock::time_point deadline() const noexcept;
+
+  std::string_view tag(std::string_view key) const noexcept;
+
   // -- everybody's side -------------------------------------------------------
 
   batch* as_batch() noexcept final { return this; }
@@ -89,6 +119,8 @@ public:
   void help() noexcept override;
 
   std::chrono::nanoseconds spin() const noexcept override;
+
+  clock& time() const noexcept override;
 
   /// Completes without running anything.
   /// @pre nothing was claimed yet
@@ -100,9 +132,22 @@ public:
 
   std::string_view label() const noexcept;
 
+  std::string_view label_text() const noexcept final { return label(); }
+
   /// Returns what came of the requests.
   /// @pre `done()`
   completion summary() const;
+
+  /// Returns the four counts of `summary`, without the rest.
+  completion counts() const noexcept;
+
+  /// Returns how many of the expired requests ran.
+  /// @pre `done()`
+  std::uint32_t late() const noexcept;
+
+  /// Returns how many times the request ran that is, or was last, tried again;
+  /// 1 if it never was.
+  unsigned attempts(std::uint32_t index) const noexcept;
 
   /// Returns whether nothing but the requests themselves hangs on this batch,
   /// so that a gather may run them as part of its own.
@@ -129,24 +174,38 @@ protected:
   /// Takes `record` as the outcome of a request, and drops the rest.
   void fail(failure_ptr record) noexcept;
 
-  /// Takes `exception` as the outcome of a request, and drops the rest.
-  void fail(std::exception_ptr exception, worker_cell& cell) noexcept;
+  /// Takes `exception` as the outcome of a request, and drops the rest; or has
+  /// the request tried again.
+  run_result fail(std::exception_ptr exception, std::uint32_t index,
+                  worker_cell& cell) noexcept;
+
+  /// Takes over what the modifiers of `other` say, but for its progress.
+  void copy_settings(const batch& other);
+
+  /// Returns whether the requests can be called twice.
+  virtual bool repeatable() const noexcept { return false; }
+
+  /// Returns whether a request may be called twice, so that its input must not
+  /// be moved from.
+  bool may_repeat() const noexcept { return may_repeat_; }
 
   /// Returns whether requests were dropped without having run.
   bool dropped_some() const noexcept {
     return cancelled_count_.load(std::memory_order_relaxed) > 0;
   }
 
-  /// Counts requests that returned.
-  void settle(std::uint32_t requests) noexcept;
+  /// Counts requests that returned, `failed` of them by an exception.
+  void settle(std::uint32_t requests, std::uint32_t failed) noexcept;
 
   /// Destroys the user's function and arguments.
   virtual void destroy_input() noexcept = 0;
 
 private:
   friend class dispatcher;
+  friend struct batch_list;
 
   struct extras;
+  struct retry_book;
 
   struct lane_array {
     explicit lane_array(std::uint32_t n) : count{n}, lanes{new lane[n]} {}
@@ -155,6 +214,7 @@ private:
     std::unique_ptr<lane[]> lanes;
   };
 
+  const key_limit* wanted_key() const noexcept;
   extras& ensure_extras();
   extras* find_extras() const noexcept;
   lane_array* ensure_lanes() noexcept;
@@ -162,16 +222,30 @@ private:
   void drop_unstarted() noexcept;
   void count_dropped(std::uint32_t requests) noexcept;
   void deliver() noexcept;
+  bool retry_later(const std::exception_ptr& exception, std::uint32_t index,
+                   worker_cell& cell) noexcept;
+  void retry_now(std::uint32_t index) noexcept;
+  bool take_retry(index_range& started) noexcept;
+  void drop_retries() noexcept;
+  progress_meter* meter() const noexcept;
 
   // Where the batch was submitted to, and its links there, which are guarded by
   // the dispatcher's mutex.
   ref_ptr<dispatcher> home_;
-  enum class place : std::uint8_t { nowhere, waiting, left, running };
+  enum class place : std::uint8_t { nowhere, waiting, left, running, blocked };
   batch* prev_ = nullptr;
   batch* next_ = nullptr;
+  // What it shares with other batches of the same key, if it has one.
+  key_share* key_ = nullptr;
   std::uint32_t participants_ = 0;
+  std::uint32_t max_in_flight_ = max_size;
   place place_ = place::nowhere;
+  troupe::priority priority_ = priority::normal;
   bool counted_as_queued_ = false;
+  bool holds_key_ = false;
+  // Whether a modifier says how this batch, by itself, is to be served.
+  bool modified_ = false;
+  bool may_repeat_ = false;
 
   enum class phase : std::uint8_t { made, admitted, over };
   std::atomic<phase> phase_{phase::made};
@@ -193,8 +267,13 @@ private:
   std::atomic<std::uint32_t> moves_begun_{0};
   std::atomic<std::uint32_t> moves_ended_{0};
 
+  // Requests whose next attempt is due.
+  std::atomic<std::uint32_t> retries_{0};
+
   std::atomic<std::uint32_t> failed_count_{0};
   std::atomic<std::uint32_t> cancelled_count_{0};
+  // Requests that returned after the deadline.
+  std::atomic<std::uint32_t> late_count_{0};
   join_barrier barrier_;
 };
 
@@ -206,10 +285,7 @@ public:
   share(const share&) = delete;
   share& operator=(const share&) = delete;
 
-  ~share() {
-    if (lane_)
-      lane_->disown();
-  }
+  ~share();
 
   /// Claims the next requests: either one, which is thereby started and
   /// returned, or several, which are then in `lane()`. Returns false if nothing
@@ -224,6 +300,9 @@ public:
     return attention_ && attention_->load(std::memory_order_relaxed) > 0
            && take_attention();
   }
+
+  /// Returns whether it is time to let others use the thread.
+  bool slice_is_over() const noexcept { return mark_ >= slice_end_; }
 
   /// Adapts how many requests are claimed next time to how long `ran` requests
   /// took: many when they are tiny, one when they block.
@@ -244,6 +323,8 @@ private:
   std::uint32_t chunk_ = 1;
   lane* lane_ = nullptr;
   std::chrono::steady_clock::time_point mark_;
+  std::chrono::steady_clock::time_point slice_end_ =
+      std::chrono::steady_clock::time_point::max();
 };
 
 } // namespace troupe

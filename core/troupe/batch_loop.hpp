@@ -15,14 +15,16 @@ public:
     auto& self = static_cast<Derived&>(*this);
     share mine{*this, cell, nested};
     context ctx{*this, cell};
+    worker_cell::working_scope scope{cell, *this};
     for (;;) {
       index_range single;
       if (!mine.claim(single))
         return leave_reason::exhausted;
       auto claimed = mine.claimed_lane();
       if (claimed == nullptr) {
-        self.run_one(single.begin, ctx);
-        settle(1);
+        auto result = self.run_one(single.begin, ctx);
+        if (result != run_result::again)
+          settle(1, result == run_result::failed);
         if (size() == 1)
           return leave_reason::exhausted;
         // Only now, so that a worker which comes back to a batch gets on with
@@ -30,22 +32,30 @@ public:
         if (mine.asked_to_yield())
           return leave_reason::yielded;
         mine.tune(1);
+        if (mine.slice_is_over())
+          return leave_reason::yielded;
         continue;
       }
       std::uint32_t ran = 0;
+      std::uint32_t failed = 0;
+      std::uint32_t again = 0;
       auto yield = false;
       for (auto index = claimed->start(); index != lane::none;
            index = claimed->start()) {
-        self.run_one(index, ctx);
+        auto result = self.run_one(index, ctx);
         ++ran;
+        if (result != run_result::value) [[unlikely]]
+          ++(result == run_result::failed ? failed : again);
         if ((yield = mine.asked_to_yield()))
           break;
       }
-      if (ran > 0)
-        settle(ran);
+      if (ran > again)
+        settle(ran - again, failed);
       if (yield)
         return leave_reason::yielded;
       mine.tune(ran);
+      if (mine.slice_is_over())
+        return leave_reason::yielded;
     }
   }
 
@@ -55,21 +65,26 @@ protected:
   /// Runs the only request of this batch as one of `group`, which has claimed
   /// it, says when to stop and counts the outcome. Nobody else knows this
   /// batch, so there is nothing to claim or to deliver here.
-  void run_as_member(batch& group, worker_cell& cell) noexcept {
+  run_result run_as_member(batch& group, worker_cell& cell) noexcept {
     context ctx{*this, cell, group};
-    static_cast<Derived&>(*this).run_one(0, ctx);
+    worker_cell::working_scope scope{cell, *this};
+    auto result = static_cast<Derived&>(*this).run_one(0, ctx);
     this->destroy_input();
+    return result;
   }
 
-  /// Runs `call`, which may throw anything: that becomes the outcome.
+  /// Runs `call`, which may throw anything: that becomes the outcome of the
+  /// request `index`.
   template <class Call>
-  void guard(context& ctx, Call call) noexcept {
+  run_result guard(std::uint32_t index, context& ctx, Call call) noexcept {
+    auto result = run_result::value;
     try {
       call();
     } catch (...) {
-      fail(std::current_exception(), ctx.cell());
+      result = fail(std::current_exception(), index, ctx.cell());
     }
     ctx.cell().end_request();
+    return result;
   }
 };
 

@@ -7,10 +7,13 @@
 
 #include "troupe/options.hpp"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
 #include <sstream>
+#include <string_view>
 
 #if TROUPE_CAF_1
 #  include <caf/detail/parser/read_config.hpp>
@@ -327,6 +330,17 @@ config_content parse_config(const std::string& text) {
     auto end = std::find(state.i, text.end(), '\n');
     result.error = "unexpected " + in_quotes(std::string{state.i, end});
   }
+  return result;
+}
+
+// CAF tells nobody what a thread is for, but it names them.
+bool on_scheduler_thread() noexcept {
+  static thread_local const bool result = [] {
+    char name[16] = {};
+    pthread_getname_np(pthread_self(), name, sizeof(name));
+    return std::string_view{name}
+           == (TROUPE_CAF_1 ? "caf.worker" : "caf.multiplexer");
+  }();
   return result;
 }
 

@@ -150,6 +150,11 @@ caf::message_id send_request(caf::scheduled_actor* self, const caf::actor& to,
   return id;
 }
 
+// -- threads ------------------------------------------------------------------
+
+/// Returns whether the calling thread is one of CAF's scheduler.
+bool on_scheduler_thread() noexcept;
+
 // -- types --------------------------------------------------------------------
 
 template <class Block>

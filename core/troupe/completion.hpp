@@ -21,12 +21,12 @@ struct completion {
   std::string label;
 
   /// How many requests the batch had. Each is counted in exactly one of the
-  /// four numbers that follow.
+  /// four numbers that follow: it returned, threw, never ran, or had its
+  /// deadline pass, before it ran or while it ran.
   std::uint64_t requests = 0;
   std::uint64_t succeeded = 0;
   std::uint64_t failed = 0;
   std::uint64_t cancelled = 0;
-  /// Always 0: no operation has a deadline.
   std::uint64_t expired = 0;
 
   /// From the submit to the last outcome.
@@ -81,6 +81,11 @@ struct pool_stats {
   std::uint64_t succeeded = 0;
   std::uint64_t failed = 0;
   std::uint64_t cancelled = 0;
+  std::uint64_t expired = 0;
+
+  /// Those of the expired ones that ran to their end all the same; nobody got
+  /// their results.
+  std::uint64_t late = 0;
 
   /// Time that workers have spent on batches, summed over all workers; counted
   /// when a worker leaves a batch.

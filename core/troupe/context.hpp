@@ -3,6 +3,8 @@
 
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <stop_token>
@@ -51,8 +53,21 @@ public:
   /// Returns the number of the worker, from 1.
   int worker() const noexcept { return cell_.id(); }
 
-  /// Returns the label of the operation, or an empty text.
+  /// Returns when nobody will want the outcome any more; the clock's `max()` if
+  /// there is no deadline.
+  clock::time_point deadline() const noexcept {
+    return std::min(batch_.deadline(), stopper_.deadline());
+  }
+
+  /// Returns the label of the operation, or an empty text. A request that is
+  /// made inside another one without a label of its own has that one's.
   std::string_view label() const noexcept { return batch_.label(); }
+
+  /// Returns the value that `operation::tag` set for `key`, on this operation
+  /// or on one inside of which it was made; or an empty text.
+  std::string_view tag(std::string_view key) const noexcept {
+    return batch_.tag(key);
+  }
 
   /// Returns the worker's resource, opened on the worker's own thread before
   /// its first use there.
@@ -72,6 +87,25 @@ private:
   worker_cell& cell_;
   batch& stopper_;
 };
+
+// -- bad input ----------------------------------------------------------------
+
+[[noreturn]] void throw_null_function(const char* operation);
+
+/// Throws `failure` with `ec::invalid_option` if `fn` is an empty std::function
+/// or a null pointer.
+template <class F>
+void refuse_null(const F& fn, const char* operation) {
+  if constexpr (std::is_pointer_v<F> || std::is_member_pointer_v<F>) {
+    if (fn == nullptr)
+      throw_null_function(operation);
+  } else if constexpr (std::is_constructible_v<F, std::nullptr_t> && requires {
+                         static_cast<bool>(fn);
+                       }) {
+    if (!static_cast<bool>(fn))
+      throw_null_function(operation);
+  }
+}
 
 // -- how requests are called --------------------------------------------------
 

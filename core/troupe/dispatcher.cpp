@@ -7,6 +7,9 @@ namespace troupe {
 
 namespace {
 
+// How often batches of a class may be passed over before one has a turn.
+constexpr std::uint32_t most_passed_over = 8;
+
 // Batches finished so far in this process; numbers their completions.
 std::atomic<std::uint64_t> completions{0};
 
@@ -14,30 +17,41 @@ std::atomic<std::uint64_t> completions{0};
 
 // -- lists --------------------------------------------------------------------
 
-void dispatcher::batch_list::push_back(batch& x) noexcept {
+void batch_list::push_back(batch& x) noexcept {
   x.prev_ = last;
   x.next_ = nullptr;
   (last ? last->next_ : first) = &x;
   last = &x;
 }
 
-void dispatcher::batch_list::remove(batch& x) noexcept {
+void batch_list::remove(batch& x) noexcept {
   (x.prev_ ? x.prev_->next_ : first) = x.next_;
   (x.next_ ? x.next_->prev_ : last) = x.prev_;
   x.prev_ = x.next_ = nullptr;
 }
 
-dispatcher::batch_list& dispatcher::list_of(batch::place where) noexcept {
-  return where == batch::place::waiting ? waiting_
-         : where == batch::place::left  ? left_
-                                        : running_;
+dispatcher::service_class& dispatcher::class_of(const batch& work) noexcept {
+  return classes_[static_cast<std::size_t>(work.priority_)];
+}
+
+batch_list& dispatcher::list_of(const batch& work) noexcept {
+  switch (work.place_) {
+  case batch::place::waiting:
+    return class_of(work).waiting;
+  case batch::place::left:
+    return class_of(work).left;
+  case batch::place::blocked:
+    return work.key_->blocked;
+  default:
+    return class_of(work).running;
+  }
 }
 
 // Puts a batch into a list, which holds a reference to it.
 void dispatcher::list(batch& work, batch::place where) noexcept {
   work.ref();
   work.place_ = where;
-  list_of(where).push_back(work);
+  list_of(work).push_back(work);
 }
 
 // The caller must hold a reference of its own: the list's may be the last one,
@@ -45,7 +59,7 @@ void dispatcher::list(batch& work, batch::place where) noexcept {
 void dispatcher::unlist(batch& work) noexcept {
   if (work.place_ == batch::place::nowhere)
     return;
-  list_of(work.place_).remove(work);
+  list_of(work).remove(work);
   work.place_ = batch::place::nowhere;
   if (work.counted_as_queued_) {
     work.counted_as_queued_ = false;
@@ -89,6 +103,8 @@ pool_stats dispatcher::stats() const {
   result.succeeded = succeeded_.load(std::memory_order_relaxed);
   result.failed = failed_.load(std::memory_order_relaxed);
   result.cancelled = cancelled_.load(std::memory_order_relaxed);
+  result.expired = expired_.load(std::memory_order_relaxed);
+  result.late = late_.load(std::memory_order_relaxed);
   return result;
 }
 
@@ -155,8 +171,10 @@ void dispatcher::submit(const ref_ptr<batch>& work) {
     // One that was cancelled meanwhile has been withdrawn already, so it must
     // not be listed any more.
     if (!over && work->has_unclaimed()) {
+      find_key(*work);
       to_wake = hand_over(*work);
-      if (work->place_ == batch::place::waiting) {
+      if (work->place_ == batch::place::waiting
+          || work->place_ == batch::place::blocked) {
         work->counted_as_queued_ = true;
         ++queued_;
       }
@@ -166,6 +184,31 @@ void dispatcher::submit(const ref_ptr<batch>& work) {
   }
   if (over)
     end_outstanding();
+  if (to_wake)
+    wake(*to_wake);
+  if (grow)
+    staff_->grow();
+}
+
+void dispatcher::requeue(batch& work) {
+  ref_ptr<batch> keep{&work};
+  worker_cell* to_wake = nullptr;
+  auto grow = false;
+  {
+    lock guard{mutex_};
+    if (!work.has_unclaimed() || work.phase_.load() == batch::phase::over)
+      return;
+    if (work.place_ == batch::place::nowhere)
+      to_wake = hand_over(work);
+    else if (idle_ && work.place_ == batch::place::running) {
+      auto cell = idle_;
+      remove_idle(*cell);
+      if (give(*cell, work))
+        to_wake = cell;
+    }
+    if (wants_growth() && !growth_asked_)
+      grow = growth_asked_ = true;
+  }
   if (to_wake)
     wake(*to_wake);
   if (grow)
@@ -190,13 +233,15 @@ void dispatcher::take_up(batch& work) {
   auto grow = false;
   {
     lock guard{mutex_};
-    while (n < 2 && idle_ && work.unclaimed() > 0) {
+    while (n < 2 && idle_ && work.unclaimed() > 0 && may_have_worker(work)) {
       auto cell = idle_;
       remove_idle(*cell);
       if (give(*cell, work))
         to_wake[n] = cell;
       ++n;
     }
+    if (n == 0)
+      call_from_lower(work);
     if (wants_growth() && !growth_asked_)
       grow = growth_asked_ = true;
   }
@@ -213,6 +258,8 @@ worker_cell::hand_off dispatcher::next(worker_cell& cell,
   // Declared before the lock: what drops here must not do so under it.
   trash garbage;
   ref_ptr<batch> work;
+  worker_cell* to_wake = nullptr;
+  auto retired = false;
   auto grow = false;
   {
     lock guard{mutex_};
@@ -222,7 +269,7 @@ worker_cell::hand_off dispatcher::next(worker_cell& cell,
       --starting_;
     }
     if (done)
-      end_part(*done, why);
+      end_part(*done);
     // A worker that was called away comes for those that wait.
     if (why == leave_reason::yielded)
       cell.served_waiting_ = false;
@@ -231,26 +278,29 @@ worker_cell::hand_off dispatcher::next(worker_cell& cell,
       work = pick_next(cell, garbage);
     if (surplus || (!work && closed_)) {
       // It may have come for a batch that waits: somebody else must.
-      if (waiting_.first)
-        attention_.fetch_add(1, std::memory_order_relaxed);
+      if (somebody_waits()) {
+        call_workers(1);
+        to_wake = hand_over_waiting(garbage);
+      }
       live_.fetch_sub(1, std::memory_order_relaxed);
       cell.alive_ = false;
-      return {nullptr, true};
-    }
-    if (work)
+      retired = true;
+    } else if (work)
       begin_part(cell, *work);
     else
       push_idle(cell);
     if (wants_growth() && !growth_asked_)
       grow = growth_asked_ = true;
   }
+  if (to_wake)
+    wake(*to_wake);
   if (grow)
     staff_->grow();
-  return {std::move(work), false};
+  return {std::move(work), retired};
 }
 
-void dispatcher::lost(worker_cell& cell) {
-  ref_ptr<batch> handed;
+void dispatcher::lost(worker_cell& cell, ref_ptr<batch> held) {
+  auto handed = std::move(held);
   worker_cell* to_wake = nullptr;
   auto grow = false;
   {
@@ -268,11 +318,14 @@ void dispatcher::lost(worker_cell& cell) {
     live_.fetch_sub(1, std::memory_order_relaxed);
     if (cell.idle_)
       remove_idle(cell);
-    auto found = cell.take();
-    handed = std::move(found.work);
-    if (handed && --handed->participants_ == 0 && handed->has_unclaimed()) {
-      unlist(*handed);
-      to_wake = hand_over(*handed);
+    if (auto found = cell.take(); !handed)
+      handed = std::move(found.work);
+    if (handed) {
+      leave(*handed);
+      if (handed->participants_ == 0 && handed->has_unclaimed()) {
+        unlist(*handed);
+        to_wake = hand_over(*handed);
+      }
     }
     if (wants_growth() && !growth_asked_)
       grow = growth_asked_ = true;
@@ -287,19 +340,27 @@ void dispatcher::lost(worker_cell& cell) {
 
 void dispatcher::account(batch& work) noexcept {
   work.id_ = completions.fetch_add(1, std::memory_order_relaxed) + 1;
-  auto failed = work.failed_count_.load(std::memory_order_relaxed);
-  auto dropped = work.cancelled_count_.load(std::memory_order_relaxed);
+  auto counts = work.counts();
+  auto late = work.late();
   batches_.fetch_add(1, std::memory_order_relaxed);
-  if (auto succeeded = work.size() - failed - dropped)
-    succeeded_.fetch_add(succeeded, std::memory_order_relaxed);
-  if (failed)
-    failed_.fetch_add(failed, std::memory_order_relaxed);
-  if (dropped)
-    cancelled_.fetch_add(dropped, std::memory_order_relaxed);
+  if (counts.succeeded)
+    succeeded_.fetch_add(counts.succeeded, std::memory_order_relaxed);
+  if (counts.failed)
+    failed_.fetch_add(counts.failed, std::memory_order_relaxed);
+  if (counts.cancelled)
+    cancelled_.fetch_add(counts.cancelled, std::memory_order_relaxed);
+  if (counts.expired)
+    expired_.fetch_add(counts.expired, std::memory_order_relaxed);
+  if (late)
+    late_.fetch_add(late, std::memory_order_relaxed);
   if (subscribed_.load(std::memory_order_relaxed))
     staff_->completed(work.summary());
   auto before =
       work.phase_.exchange(batch::phase::over, std::memory_order_seq_cst);
+  if (work.wanted_key()) {
+    lock guard{mutex_};
+    forget_key(work);
+  }
   if (before == batch::phase::admitted)
     end_outstanding();
 }
@@ -332,10 +393,11 @@ std::size_t dispatcher::take_growth() {
     return 0;
   auto room = max_workers() - live;
   std::uint64_t demand = 0;
-  for (auto list : {&waiting_, &left_, &running_})
-    for (auto x = list->first; x != nullptr && demand < room + starting_;
-         x = x->next_)
-      demand += std::max<std::uint32_t>(x->unclaimed(), x->has_unclaimed());
+  for (auto& of : classes_)
+    for (auto list : {&of.waiting, &of.left, &of.running})
+      for (auto x = list->first; x != nullptr && demand < room + starting_;
+           x = x->next_)
+        demand += std::max<std::uint32_t>(x->unclaimed(), x->has_unclaimed());
   // Those that are about to start will take something, too.
   demand -= std::min<std::uint64_t>(demand, starting_);
   auto more = std::min<std::uint64_t>(room, demand);
@@ -409,7 +471,12 @@ void dispatcher::cancel_all(ec why) {
   std::vector<ref_ptr<batch>> all;
   {
     lock guard{mutex_};
-    for (auto list : {&waiting_, &left_, &running_})
+    std::vector<const batch_list*> lists;
+    for (auto& of : classes_)
+      lists.insert(lists.end(), {&of.waiting, &of.left, &of.running});
+    for (auto& [name, key] : keys_)
+      lists.push_back(&key.blocked);
+    for (auto list : lists)
       for (auto x = list->first; x != nullptr; x = x->next_)
         all.emplace_back(x);
     for (auto& cell : cells_)
@@ -445,71 +512,203 @@ bool dispatcher::close_if_drained() {
 
 // -- private ------------------------------------------------------------------
 
-bool dispatcher::take_attention() noexcept {
-  auto asked = attention_.load(std::memory_order_relaxed);
+bool dispatcher::take_attention(priority of) noexcept {
+  auto& wanted = attention_[static_cast<std::size_t>(of)];
+  auto asked = wanted.load(std::memory_order_relaxed);
   while (asked > 0)
-    if (attention_.compare_exchange_weak(asked, asked - 1,
-                                         std::memory_order_relaxed))
+    if (wanted.compare_exchange_weak(asked, asked - 1,
+                                     std::memory_order_relaxed))
       return true;
   return false;
 }
 
+// Asks workers of whichever batch to come back.
+void dispatcher::call_workers(std::int32_t n) noexcept {
+  for (auto& wanted : attention_)
+    wanted.fetch_add(n, std::memory_order_relaxed);
+}
+
+// Has two more workers come for a batch that goes before what they work on.
+void dispatcher::call_from_lower(const batch& work) noexcept {
+  if (work.unclaimed() == 0 || !may_have_worker(work))
+    return;
+  for (auto c = priorities - 1; c > static_cast<std::size_t>(work.priority_);
+       --c)
+    if (classes_[c].participants > 0
+        && attention_[c].load(std::memory_order_relaxed) < 2)
+      attention_[c].fetch_add(2, std::memory_order_relaxed);
+}
+
+bool dispatcher::somebody_waits() const noexcept {
+  return std::any_of(
+      classes_.begin(), classes_.end(),
+      [](const service_class& of) { return of.waiting.first != nullptr; });
+}
+
+// Whether one more worker may work on the batch.
+bool dispatcher::may_have_worker(const batch& work) const noexcept {
+  return work.participants_ < work.max_in_flight_
+         && (!work.key_ || work.key_->in_use < work.key_->limit);
+}
+
 void dispatcher::begin_part(worker_cell& cell, batch& work) noexcept {
   ++work.participants_;
+  ++class_of(work).participants;
+  if (work.key_)
+    ++work.key_->in_use;
   cell.current_ = &work;
   cell.since_ = clock_.now();
+  // Only those that may have one more worker are listed.
+  if (work.place_ == batch::place::running && !may_have_worker(work)) {
+    unlist(work);
+    relist(work);
+  }
+}
+
+// A worker is no longer part of the batch.
+void dispatcher::leave(batch& work) noexcept {
+  --work.participants_;
+  --class_of(work).participants;
+  if (work.key_) {
+    --work.key_->in_use;
+    unblock(*work.key_);
+    if (work.phase_.load() == batch::phase::over)
+      forget_key(work);
+  }
 }
 
 // A worker leaves. If it was called away as the last one, the batch is left for
 // whoever comes next.
-void dispatcher::end_part(batch& work, leave_reason why) noexcept {
-  --work.participants_;
+void dispatcher::end_part(batch& work) noexcept {
+  leave(work);
   // A worker may be called away just when it has run the last request.
-  if (why == leave_reason::exhausted || !work.has_unclaimed()) {
+  if (!work.has_unclaimed()) {
     unlist(work);
-  } else if (work.participants_ == 0) {
+  } else if (work.participants_ == 0 && work.place_ != batch::place::blocked) {
     unlist(work);
-    list(work, batch::place::left);
+    list(work,
+         may_have_worker(work) ? batch::place::left : batch::place::blocked);
+  } else if (work.place_ == batch::place::nowhere) {
+    relist(work);
   }
 }
 
-// Takes the first batch that has something to claim out of a list.
-ref_ptr<batch> dispatcher::pick(batch::place where, trash& garbage) {
-  auto& from = list_of(where);
+// Lists a batch that has workers, if it may have more; one that only lacks room
+// at its key is blocked there. One that has all the workers it may have is
+// listed when one of them leaves.
+void dispatcher::relist(batch& work) noexcept {
+  if (may_have_worker(work))
+    list(work, batch::place::running);
+  else if (work.participants_ < work.max_in_flight_ && work.size() > 1)
+    list(work, batch::place::blocked);
+}
+
+// -- keys ---------------------------------------------------------------------
+
+void dispatcher::find_key(batch& work) {
+  auto wanted = work.wanted_key();
+  if (!wanted)
+    return;
+  auto& share = keys_[wanted->key];
+  share.limit = wanted->limit;
+  ++share.users;
+  work.key_ = &share;
+  work.holds_key_ = true;
+}
+
+// The batch is over, but workers may be on their way back from it.
+void dispatcher::forget_key(batch& work) noexcept {
+  if (work.participants_ > 0 || !std::exchange(work.holds_key_, false))
+    return;
+  unlist(work);
+  if (--work.key_->users == 0)
+    keys_.erase(keys_.find(work.wanted_key()->key));
+  work.key_ = nullptr;
+}
+
+// There is room at the key: its first batch waits from now on, behind those of
+// other keys that came in the meantime.
+void dispatcher::unblock(key_share& key) noexcept {
+  auto room = key.limit - std::min(key.limit, key.in_use);
+  for (auto x = key.blocked.first; x != nullptr && room > 0; --room) {
+    auto after = x->next_;
+    key.blocked.remove(*x);
+    x->place_ = batch::place::waiting;
+    class_of(*x).waiting.push_back(*x);
+    call_workers(1);
+    x = after;
+  }
+}
+
+// -- picking ------------------------------------------------------------------
+
+// Takes the first batch that has something to claim, and may have one more
+// worker, out of a list.
+ref_ptr<batch> dispatcher::pick(batch_list& from, trash& garbage) {
   while (from.first) {
     ref_ptr<batch> first{from.first};
-    unlist(*first);
-    if (first->has_unclaimed())
+    if (!first->has_unclaimed()) {
+      unlist(*first);
+      garbage.push_back(std::move(first));
+    } else if (!may_have_worker(*first)) {
+      // Its key has no room any more. Still queued, if it was.
+      from.remove(*first);
+      first->place_ = batch::place::blocked;
+      first->key_->blocked.push_back(*first);
+    } else {
+      unlist(*first);
       return first;
-    garbage.push_back(std::move(first));
+    }
   }
   return nullptr;
 }
 
-ref_ptr<batch> dispatcher::pick_waiting(trash& garbage) {
-  auto found = pick(batch::place::waiting, garbage);
-  // Nobody needs to come back for more batches than wait.
-  if (waiting_.first == nullptr)
-    attention_.store(0, std::memory_order_relaxed);
+// Those that wait go first, but a batch that all have left for them gets its
+// turn in between, as `left_first` says: so neither can starve the other.
+ref_ptr<batch> dispatcher::pick_of(service_class& from, worker_cell& cell,
+                                   bool left_first, trash& garbage) {
+  ref_ptr<batch> found;
+  if (left_first)
+    found = pick(from.left, garbage);
+  if (!found) {
+    found = pick(from.waiting, garbage);
+    cell.served_waiting_ = static_cast<bool>(found);
+  }
+  if (!found)
+    found = pick(from.left, garbage);
+  if (!found && !closed_)
+    found = pick(from.running, garbage);
   return found;
 }
 
 ref_ptr<batch> dispatcher::pick_next(worker_cell& cell, trash& garbage) {
   ref_ptr<batch> found;
-  // Those that wait go first, but a batch that all have left for them gets its
-  // turn in between: so neither can starve the other.
-  if (std::exchange(cell.served_waiting_, false))
-    found = pick(batch::place::left, garbage);
-  if (!found) {
-    found = pick_waiting(garbage);
-    cell.served_waiting_ = static_cast<bool>(found);
+  auto left_first = std::exchange(cell.served_waiting_, false);
+  for (auto& of : classes_)
+    if (!found && of.passed_over >= most_passed_over && of.has_waiting())
+      found = pick_of(of, cell, left_first, garbage);
+  for (auto& of : classes_)
+    if (!found)
+      found = pick_of(of, cell, left_first, garbage);
+  if (!somebody_waits()) {
+    // Nobody needs to come back for more batches than wait.
+    for (auto& wanted : attention_)
+      wanted.store(0, std::memory_order_relaxed);
   }
   if (!found)
-    found = pick(batch::place::left, garbage);
-  if (!found && !closed_)
-    found = pick(batch::place::running, garbage);
+    return nullptr;
+  class_of(*found).passed_over = 0;
+  for (auto c = static_cast<std::size_t>(found->priority_) + 1; c < priorities;
+       ++c)
+    if (classes_[c].has_waiting()) {
+      ++classes_[c].passed_over;
+      // So that this class is offered a worker again, after one more request.
+      auto& wanted = attention_[static_cast<std::size_t>(found->priority_)];
+      if (wanted.load(std::memory_order_relaxed) == 0)
+        wanted.store(1, std::memory_order_relaxed);
+    }
   // To the end, so that idle workers spread over all of them.
-  if (found && found->size() > 1)
+  if (found->size() > 1)
     list(*found, batch::place::running);
   return found;
 }
@@ -555,16 +754,32 @@ bool dispatcher::give(worker_cell& cell, batch& work) noexcept {
 // Gives a batch to an idle worker, or lets it wait. Returns the worker if it
 // must be woken.
 worker_cell* dispatcher::hand_over(batch& work) noexcept {
+  if (!may_have_worker(work)) {
+    list(work, batch::place::blocked);
+    return nullptr;
+  }
   auto cell = idle_;
   if (cell == nullptr) {
     list(work, batch::place::waiting);
-    attention_.fetch_add(1, std::memory_order_relaxed);
+    call_workers(1);
     return nullptr;
   }
   remove_idle(*cell);
   if (work.size() > 1)
     list(work, batch::place::running);
   return give(*cell, work) ? cell : nullptr;
+}
+
+// Gives the first batch that waits to an idle worker, if there are both.
+worker_cell* dispatcher::hand_over_waiting(trash& garbage) noexcept {
+  auto cell = idle_;
+  if (cell == nullptr)
+    return nullptr;
+  auto work = pick_next(*cell, garbage);
+  if (!work)
+    return nullptr;
+  remove_idle(*cell);
+  return give(*cell, *work) ? cell : nullptr;
 }
 
 bool dispatcher::give_retire(worker_cell& cell) noexcept {
@@ -599,8 +814,12 @@ bool dispatcher::full() const noexcept {
 bool dispatcher::wants_growth() const noexcept {
   if (closed_ || idle_ != nullptr || live_workers() >= max_workers())
     return false;
-  return waiting_.first != nullptr || left_.first != nullptr
-         || (running_.first != nullptr && running_.first->has_unclaimed());
+  return std::any_of(classes_.begin(), classes_.end(),
+                     [](const service_class& of) {
+                       return of.has_waiting()
+                              || (of.running.first != nullptr
+                                  && of.running.first->has_unclaimed());
+                     });
 }
 
 } // namespace troupe

@@ -6,9 +6,12 @@
 
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -39,6 +42,32 @@ public:
 
   /// Passes a completion on to the subscribers.
   virtual void completed(completion what) noexcept = 0;
+
+  /// Calls `wake` once `time` has reached `when`.
+  virtual void call_at(clock& time, clock::time_point when,
+                       std::function<void()> wake) noexcept = 0;
+};
+
+/// Batches, linked through their own members.
+struct batch_list {
+  batch* first = nullptr;
+  batch* last = nullptr;
+
+  void push_back(batch& x) noexcept;
+  void remove(batch& x) noexcept;
+};
+
+/// What the batches of one key have in common.
+struct key_share {
+  /// How many workers may work for the key at once, and how many do.
+  std::uint32_t limit = 1;
+  std::uint32_t in_use = 0;
+
+  /// Batches that hold on to this.
+  std::uint32_t users = 0;
+
+  /// Those that could use a worker if the limit allowed it.
+  batch_list blocked = {};
 };
 
 /// Orders batches and hands them to workers. Thread-safe.
@@ -49,7 +78,11 @@ public:
 ///             (2) `waiting_` holds batches that no worker has worked on, in
 ///                 order of arrival; `left_` those whose workers were all
 ///                 called away, in that order; `running_` those that have
-///                 workers and could use another one.
+///                 workers and could use another one. Each class of priority
+///                 has its own three.
+///             (3) A batch is in one of these lists only if it may have one
+///                 more worker. One whose key has no room is blocked at the
+///                 key.
 class dispatcher : public ref_counted {
 public:
   dispatcher(effective_options options, std::unique_ptr<staff> crew);
@@ -64,6 +97,8 @@ public:
   effective_options options() const;
 
   std::chrono::nanoseconds spin() const noexcept { return options_.spin; }
+
+  bool cooperative() const noexcept { return options_.cooperative; }
 
   const resource_spec& resource() const noexcept { return resource_; }
 
@@ -99,6 +134,9 @@ public:
   /// stopped or has no room.
   void submit(const ref_ptr<batch>& work);
 
+  /// Finds a worker for a request that is to be tried again.
+  void requeue(batch& work);
+
   /// Takes a batch that has nothing left to claim out of the queue.
   void withdraw(batch& work) noexcept;
 
@@ -113,18 +151,18 @@ public:
   worker_cell::hand_off next(worker_cell& cell, const ref_ptr<batch>& done,
                              leave_reason why);
 
-  /// How many workers should come back for another batch.
-  const std::atomic<std::int32_t>& attention() const noexcept {
-    return attention_;
+  /// How many workers should leave batches of this class for another batch.
+  const std::atomic<std::int32_t>& attention(priority of) const noexcept {
+    return attention_[static_cast<std::size_t>(of)];
   }
 
   /// Returns whether the calling worker should come back. True for as many as
   /// `attention` says.
-  bool take_attention() noexcept;
+  bool take_attention(priority of) noexcept;
 
   /// The worker has ended, for whatever reason. What was handed to it and not
-  /// started goes to another.
-  void lost(worker_cell& cell);
+  /// started, or what it `held` back, goes to another.
+  void lost(worker_cell& cell, ref_ptr<batch> held = nullptr);
 
   // -- the batch's side -------------------------------------------------------
 
@@ -178,13 +216,17 @@ public:
   }
 
 private:
-  // Batches, linked through their own members.
-  struct batch_list {
-    batch* first = nullptr;
-    batch* last = nullptr;
+  // The batches of one priority.
+  struct service_class {
+    batch_list waiting;
+    batch_list left;
+    batch_list running;
+    // How many workers work for it.
+    std::uint32_t participants = 0;
+    // How often others have gone first since it was served.
+    std::uint32_t passed_over = 0;
 
-    void push_back(batch& x) noexcept;
-    void remove(batch& x) noexcept;
+    bool has_waiting() const noexcept { return waiting.first || left.first; }
   };
 
   using lock = std::unique_lock<std::mutex>;
@@ -193,19 +235,31 @@ private:
   // references, and a result's destructor is user code.
   using trash = std::vector<ref_ptr<batch>>;
 
-  batch_list& list_of(batch::place where) noexcept;
+  service_class& class_of(const batch& work) noexcept;
+  batch_list& list_of(const batch& work) noexcept;
   void list(batch& work, batch::place where) noexcept;
   void unlist(batch& work) noexcept;
-  void end_part(batch& work, leave_reason why) noexcept;
-  ref_ptr<batch> pick(batch::place where, trash& garbage);
-  ref_ptr<batch> pick_waiting(trash& garbage);
+  void leave(batch& work) noexcept;
+  void end_part(batch& work) noexcept;
+  ref_ptr<batch> pick(batch_list& from, trash& garbage);
+  ref_ptr<batch> pick_of(service_class& from, worker_cell& cell,
+                         bool left_first, trash& garbage);
   ref_ptr<batch> pick_next(worker_cell& cell, trash& garbage);
+  bool may_have_worker(const batch& work) const noexcept;
+  void find_key(batch& work);
+  void forget_key(batch& work) noexcept;
+  void relist(batch& work) noexcept;
+  void unblock(key_share& key) noexcept;
+  void call_workers(std::int32_t n) noexcept;
+  void call_from_lower(const batch& work) noexcept;
+  bool somebody_waits() const noexcept;
   void push_idle(worker_cell& cell) noexcept;
   void remove_idle(worker_cell& cell) noexcept;
   void wake(worker_cell& cell) noexcept;
   bool give(worker_cell& cell, batch& work) noexcept;
   bool give_retire(worker_cell& cell) noexcept;
   worker_cell* hand_over(batch& work) noexcept;
+  worker_cell* hand_over_waiting(trash& garbage) noexcept;
   std::vector<worker_cell*> close_under_lock();
   void end_outstanding() noexcept;
   void begin_part(worker_cell& cell, batch& work) noexcept;
@@ -218,9 +272,8 @@ private:
   const std::unique_ptr<staff> staff_;
 
   mutable std::mutex mutex_;
-  batch_list waiting_;
-  batch_list left_;
-  batch_list running_;
+  std::array<service_class, priorities> classes_;
+  std::map<std::string, key_share, std::less<>> keys_;
   worker_cell* idle_ = nullptr;
   std::size_t idle_count_ = 0;
   std::size_t queued_ = 0;
@@ -236,7 +289,7 @@ private:
 
   // Read by every worker between two requests, written once per submission that
   // found no idle worker.
-  alignas(64) std::atomic<std::int32_t> attention_{0};
+  alignas(64) std::array<std::atomic<std::int32_t>, priorities> attention_{};
 
   alignas(64) std::atomic<std::uint64_t> outstanding_{0};
   std::atomic<bool> subscribed_{false};
@@ -245,6 +298,8 @@ private:
   std::atomic<std::uint64_t> succeeded_{0};
   std::atomic<std::uint64_t> failed_{0};
   std::atomic<std::uint64_t> cancelled_{0};
+  std::atomic<std::uint64_t> expired_{0};
+  std::atomic<std::uint64_t> late_{0};
   std::atomic<std::uint64_t> refused_{0};
 };
 

@@ -127,14 +127,19 @@ caf::error failure::to_error() const {
 failure_ptr make_failure(ec code, std::string text, bool started,
                          std::string label, int worker) {
   auto full = with_place(std::move(text), label, {});
-  return std::make_shared<failure_record>(failure_record{
-      code, nullptr, std::move(full), started, std::move(label), worker});
+  return std::make_shared<failure_record>(
+      failure_record{code, nullptr, std::move(full), started, std::move(label),
+                     worker, started ? 1u : 0u});
 }
 
 failure_ptr make_failure(std::exception_ptr exception, std::string label,
-                         int worker, std::string_view worker_name) {
+                         int worker, std::string_view worker_name,
+                         unsigned attempts, std::string_view tags) {
   auto code = ec::request_failed;
   auto text = with_place(describe(exception), label, worker_name);
+  if (attempts > 1)
+    text += ", after " + std::to_string(attempts) + " attempts";
+  text += tags;
   try {
     std::rethrow_exception(exception);
   } catch (const failure& err) {
@@ -144,7 +149,7 @@ failure_ptr make_failure(std::exception_ptr exception, std::string label,
   }
   return std::make_shared<failure_record>(
       failure_record{code, std::move(exception), std::move(text), true,
-                     std::move(label), worker});
+                     std::move(label), worker, attempts});
 }
 
 void rethrow(const failure_record& record) {

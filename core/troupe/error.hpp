@@ -93,6 +93,8 @@ struct failure_record {
   bool started = false;
   std::string label;
   int worker = 0;
+  /// How many times the call ran.
+  unsigned attempts = 0;
 };
 
 using failure_ptr = std::shared_ptr<const failure_record>;
@@ -102,9 +104,11 @@ failure_ptr make_failure(ec code, std::string text, bool started = false,
                          std::string label = {}, int worker = 0);
 
 /// Records an exception, whatever its type. One that is a `failure` keeps its
-/// code. `worker_name` is how the text names the worker, such as "io-3".
+/// code. `worker_name` is how the text names the worker, such as "io-3";
+/// `tags` is appended to the text.
 failure_ptr make_failure(std::exception_ptr exception, std::string label,
-                         int worker, std::string_view worker_name);
+                         int worker, std::string_view worker_name,
+                         unsigned attempts = 1, std::string_view tags = {});
 
 /// Throws what `record` holds: the request's own exception if it has one, else
 /// a `failure`.

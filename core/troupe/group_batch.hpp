@@ -19,11 +19,12 @@ public:
       : batch_loop<group_batch>{static_cast<std::uint32_t>(members.size())},
         members_{std::move(members)} {}
 
-  void run_one(std::uint32_t index, context& ctx) noexcept {
+  run_result run_one(std::uint32_t index, context& ctx) noexcept {
     auto& member = *members_[index];
-    member.as_single()->run_in_place(*this, ctx.cell());
-    if (const auto& why = member.failed())
-      fail(why);
+    auto result = member.as_single()->run_in_place(*this, ctx.cell());
+    if (result == run_result::failed)
+      fail(member.failed());
+    return result;
   }
 
 private:

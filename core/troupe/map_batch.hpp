@@ -163,8 +163,8 @@ public:
         first_{std::ranges::begin(input_->elements)},
         slots_{n} {}
 
-  void run_one(std::uint32_t index, context& ctx) noexcept {
-    this->guard(ctx, [&] {
+  run_result run_one(std::uint32_t index, context& ctx) noexcept {
+    return this->guard(index, ctx, [&] {
       slots_.fill(index, [&]() -> value_type {
         using diff = std::ranges::range_difference_t<Elements>;
         return call_request(
@@ -185,6 +185,11 @@ public:
   }
 
 private:
+  bool repeatable() const noexcept override {
+    return std::is_lvalue_reference_v<
+               argument_type> || !std::is_reference_v<argument_type>;
+  }
+
   void destroy_input() noexcept override { input_.reset(); }
 
   struct input {

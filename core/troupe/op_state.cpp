@@ -7,6 +7,20 @@ parker& this_thread_parker() noexcept {
   return instance;
 }
 
+bool op_state::modify(const modifiers&) {
+  return false;
+}
+
+void op_state::set_deadline(clock::time_point) noexcept {}
+
+ref_ptr<op_state> op_state::copy() const {
+  return nullptr;
+}
+
+bool op_state::complete_partly(ec) noexcept {
+  return false;
+}
+
 void op_state::wait() {
   help();
   if (auto patience = spin(); patience.count() > 0) {

@@ -11,9 +11,12 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <utility>
 
+#include "troupe/clock.hpp"
 #include "troupe/error.hpp"
+#include "troupe/modifiers.hpp"
 #include "troupe/parker.hpp"
 #include "troupe/ref_counted.hpp"
 
@@ -86,6 +89,22 @@ public:
   /// Tells `sink` when the operation is complete. Before the start.
   virtual void set_notify(ref_ptr<completion_sink> sink) = 0;
 
+  /// Takes what `mods` sets, before the start. Returns false if that means
+  /// nothing to this operation.
+  virtual bool modify(const modifiers& mods);
+
+  /// Tells running requests when nobody will want their outcome any more.
+  /// Before the start.
+  virtual void set_deadline(clock::time_point when) noexcept;
+
+  /// Returns an operation that does the same once more, or null if there can be
+  /// none. Before the start.
+  virtual ref_ptr<op_state> copy() const;
+
+  /// Completes at once with those outcomes that are there, because `why`, if
+  /// the operation can deliver a part. Else does nothing and returns false.
+  virtual bool complete_partly(ec why) noexcept;
+
   /// Gives the calling thread the chance to do part of the work, if it is a
   /// worker that would otherwise block on its own pool.
   virtual void help() noexcept {}
@@ -96,6 +115,12 @@ public:
   }
 
   // -- properties -------------------------------------------------------------
+
+  /// Returns the label, or an empty text.
+  virtual std::string_view label_text() const noexcept = 0;
+
+  /// Returns the clock that its deadline is read from.
+  virtual clock& time() const noexcept { return steady_clock(); }
 
   bool done() const noexcept {
     return next_.load(std::memory_order_acquire) == done_mark();
@@ -144,6 +169,8 @@ private:
 class plain_op : public op_state {
 public:
   void set_label(std::string label) override;
+
+  std::string_view label_text() const noexcept override { return label_; }
 
   void set_stop_token(std::stop_token token) override;
 

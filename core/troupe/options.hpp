@@ -99,6 +99,10 @@ struct effective_options {
   std::optional<resource_spec> resource = {};
   std::shared_ptr<troupe::clock> clock = {};
 
+  /// Whether the workers share their threads with other actors, and therefore
+  /// come back now and then; see `compute_pool`.
+  bool cooperative = false;
+
   struct origins {
     option_origin workers = option_origin::built_in;
     option_origin min_workers = option_origin::built_in;

@@ -20,7 +20,7 @@ class single_batch_base {
 public:
   /// Runs the request in place, as one of `group`. It must not be submitted
   /// anywhere.
-  virtual void run_in_place(batch& group, worker_cell& cell) noexcept = 0;
+  virtual run_result run_in_place(batch& group, worker_cell& cell) noexcept = 0;
 
   /// Destroys function and arguments, if that has not happened yet.
   virtual void drop_input() noexcept = 0;
@@ -41,24 +41,43 @@ public:
       : batch_loop<run_batch>{1},
         input_{std::in_place, std::forward<F>(fn), std::forward<Ts>(xs)...} {}
 
-  void run_one(std::uint32_t, context& ctx) noexcept {
-    this->guard(ctx, [&] {
+  run_result run_one(std::uint32_t index, context& ctx) noexcept {
+    return this->guard(index, ctx, [&] {
       std::apply(
           [&](Fn& fn, Args&... xs) {
-            if constexpr (std::is_void_v<result_type>)
-              call_request(ctx, std::move(fn), std::move(xs)...);
-            else
-              slot_.emplace(call_request(ctx, std::move(fn), std::move(xs)...));
+            if constexpr (can_repeat)
+              if (this->may_repeat())
+                return keep([&]() -> decltype(auto) {
+                  return call_request(ctx, fn, xs...);
+                });
+            keep([&]() -> decltype(auto) {
+              return call_request(ctx, std::move(fn), std::move(xs)...);
+            });
           },
           *input_);
     });
   }
 
-  void run_in_place(batch& group, worker_cell& cell) noexcept override {
-    this->run_as_member(group, cell);
+  run_result run_in_place(batch& group, worker_cell& cell) noexcept override {
+    return this->run_as_member(group, cell);
   }
 
   void drop_input() noexcept override { input_.reset(); }
+
+  ref_ptr<op_state> copy() const override {
+    if constexpr ((std::is_copy_constructible_v<Fn> && ...
+                   && std::is_copy_constructible_v<Args>) ) {
+      auto made = std::apply(
+          [](const Fn& fn, const Args&... xs) {
+            return make_ref<run_batch>(fn, xs...);
+          },
+          *input_);
+      made->copy_settings(*this);
+      return made;
+    } else {
+      return nullptr;
+    }
+  }
 
   single_batch_base* as_single() noexcept override { return this; }
 
@@ -70,6 +89,25 @@ public:
   }
 
 private:
+  // Whether the call can be made without moving the input into it, with the
+  // same result.
+  static constexpr bool can_repeat = [] {
+    if constexpr (request_function<Fn&, Args&...>)
+      return std::is_same_v<request_result_t<Fn&, Args&...>, result_type>;
+    else
+      return false;
+  }();
+
+  template <class Call>
+  void keep(Call call) {
+    if constexpr (std::is_void_v<result_type>)
+      call();
+    else
+      slot_.emplace(call());
+  }
+
+  bool repeatable() const noexcept override { return can_repeat; }
+
   void destroy_input() noexcept override { input_.reset(); }
 
   using slot_type = std::conditional_t<std::is_void_v<result_type>,

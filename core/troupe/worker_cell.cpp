@@ -17,6 +17,10 @@ worker_cell* worker_cell::current() noexcept {
   return this_worker;
 }
 
+const batch* worker_cell::current_batch() noexcept {
+  return this_worker ? this_worker->working_on_ : nullptr;
+}
+
 worker_cell::bind_thread::bind_thread(worker_cell& cell) noexcept
     : previous_{std::exchange(this_worker, &cell)} {}
 

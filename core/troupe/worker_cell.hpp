@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <typeindex>
+#include <utility>
 
 #include "troupe/batch.hpp"
 #include "troupe/resource.hpp"
@@ -76,6 +77,23 @@ public:
 
   private:
     worker_cell* previous_;
+  };
+
+  /// Returns the batch whose request runs on this thread, or null.
+  static const batch* current_batch() noexcept;
+
+  /// Surrounds the requests of a batch.
+  class working_scope {
+  public:
+    working_scope(worker_cell& cell, const batch& work) noexcept
+        : cell_{cell}, outer_{std::exchange(cell.working_on_, &work)} {}
+    working_scope(const working_scope&) = delete;
+    working_scope& operator=(const working_scope&) = delete;
+    ~working_scope() { cell_.working_on_ = outer_; }
+
+  private:
+    worker_cell& cell_;
+    const batch* outer_;
   };
 
   /// Surrounds requests that run inside another request's wait.
@@ -158,6 +176,7 @@ private:
   std::atomic<std::int64_t> busy_ns_{0};
   std::shared_ptr<void> resource_;
   bool resource_in_use_ = false;
+  const batch* working_on_ = nullptr;
 
   // Guarded by the dispatcher's mutex.
   batch* current_ = nullptr;

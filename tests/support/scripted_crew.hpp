@@ -115,6 +115,13 @@ private:
       script_.completions.push_back(std::move(what));
     }
 
+    void call_at(troupe::clock& time, troupe::clock::time_point when,
+                 std::function<void()> wake) noexcept override {
+      // Without a clock of its own a test has no time to wait for.
+      if (!time.call_at(when, wake))
+        wake();
+    }
+
   private:
     crew_script& script_;
   };
