@@ -87,24 +87,41 @@ caf::message_id expect_response(caf::scheduled_actor* self, Handler handle) {
   return id;
 }
 
+/// Registers `handlers` for the response to `request`. CAF's clock responds
+/// with an error after `timeout`, unless that is `forever`, and keeps no actor
+/// in existence for it, as delayed messages would: 0.17 forgets an actor that
+/// has ended; 1.x would not, and gets a weak reference.
+inline void expect_within(caf::scheduled_actor* self, caf::message_id request,
+                          duration timeout, caf::behavior handlers) {
+  auto id = request.response_id();
+#if TROUPE_CAF_1
+  caf::disposable timer;
+  if (timeout != forever) {
+    auto& clock = self->clock();
+    timer = clock.schedule_message(
+        clock.now() + timeout, caf::weak_actor_ptr{self->ctrl()},
+        caf::make_mailbox_element(nullptr, id,
+                                  caf::make_error(caf::sec::request_timeout)));
+  }
+  self->add_multiplexed_response_handler(id, std::move(handlers),
+                                         std::move(timer));
+#else
+  if (timeout != forever)
+    self->request_response_timeout(caf::duration{timeout}, request);
+  self->add_multiplexed_response_handler(id, std::move(handlers));
+#endif
+}
+
 /// Calls `wake()` after `delay`, on the thread of `self`, or as soon as
-/// somebody responds with a `caf::ok_atom`. CAF's clock keeps no reference to
-/// an actor that has ended, as delayed messages would.
+/// somebody responds with a `caf::ok_atom`.
 template <class Wake>
 caf::message_id expect_timeout(caf::scheduled_actor* self, duration delay,
                                Wake wake) {
   auto request = self->new_request_id(caf::message_priority::normal);
-  auto id = request.response_id();
-  // The clock's response is an error.
-  self->add_multiplexed_response_handler(
-      id, caf::behavior{[wake](caf::error&) mutable { wake(); },
-                        [wake](caf::ok_atom) mutable { wake(); }});
-#if TROUPE_CAF_1
-  self->request_response_timeout(delay, request);
-#else
-  self->request_response_timeout(caf::duration{delay}, request);
-#endif
-  return id;
+  expect_within(self, request, delay,
+                caf::behavior{[wake](caf::error&) mutable { wake(); },
+                              [wake](caf::ok_atom) mutable { wake(); }});
+  return request.response_id();
 }
 
 /// Sends `content` as the response that `to` expects under `id`.
@@ -130,19 +147,16 @@ caf::message_id send_request(caf::scheduled_actor* self, const caf::actor& to,
   auto request = self->new_request_id(caf::message_priority::normal);
   auto id = request.response_id();
   auto me = caf::strong_actor_ptr{self->ctrl()};
-  self->add_multiplexed_response_handler(id, std::move(handlers));
   if (!to) {
+    expect_within(self, request, forever, std::move(handlers));
     respond(me, id, caf::make_error(caf::sec::invalid_argument));
     return id;
   }
+  expect_within(self, request, timeout, std::move(handlers));
 #if TROUPE_CAF_1
-  if (timeout != forever)
-    self->request_response_timeout(timeout, request);
   to->enqueue(caf::make_mailbox_element(me, request, std::forward<Ts>(xs)...),
               self->context());
 #else
-  if (timeout != forever)
-    self->request_response_timeout(caf::duration{timeout}, request);
   to->enqueue(
       caf::make_mailbox_element(me, request, {}, std::forward<Ts>(xs)...),
       self->context());
