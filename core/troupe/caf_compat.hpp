@@ -166,12 +166,23 @@ caf::message_id send_request(caf::scheduled_actor* self, const caf::actor& to,
 
 // -- types --------------------------------------------------------------------
 
+/// Registers the types of a block with CAF 1.x, which ends the program when an
+/// error is made or shown of a type that it does not know. For the time before
+/// `main`: later, other threads may be reading CAF's table. 0.17 has the types
+/// in the configuration.
 template <class Block>
-void init_types([[maybe_unused]] caf::actor_system_config& cfg) {
+bool register_types() {
 #if TROUPE_CAF_1
   caf::init_global_meta_objects<Block>();
   caf::core::init_global_meta_objects();
-#else
+#endif
+  return true;
+}
+
+/// Adds the types of a block to the configuration, where 0.17 has them.
+template <class Block>
+void add_types([[maybe_unused]] caf::actor_system_config& cfg) {
+#if !TROUPE_CAF_1
   cfg.add_message_types<Block>();
 #endif
 }
