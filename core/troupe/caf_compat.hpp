@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -76,52 +77,53 @@ auto ask(Self&& self, const caf::actor& to, duration timeout, Ts&&... xs) {
 
 // -- responses without a request ----------------------------------------------
 
-/// Registers `handle` for one response that any thread may send by `respond`.
+/// Registers `handlers` for one response that any thread may send by `respond`.
 /// The user's behavior never sees it. Keeps the actor from ending for lack of
 /// things to wait for. Must be called on the thread of `self`.
-template <class Handler>
-caf::message_id expect_response(caf::scheduled_actor* self, Handler handle) {
+inline caf::message_id expect_response(caf::scheduled_actor* self,
+                                       caf::behavior handlers) {
   auto request = self->new_request_id(caf::message_priority::normal);
   auto id = request.response_id();
-  self->add_multiplexed_response_handler(id, caf::behavior{std::move(handle)});
+  self->add_multiplexed_response_handler(id, std::move(handlers));
   return id;
 }
 
-/// Registers `handlers` for the response to `request`. CAF's clock responds
-/// with an error after `timeout`, unless that is `forever`, and keeps no actor
-/// in existence for it, as delayed messages would: 0.17 forgets an actor that
-/// has ended; 1.x would not, and gets a weak reference.
-inline void expect_within(caf::scheduled_actor* self, caf::message_id request,
-                          duration timeout, caf::behavior handlers) {
-  auto id = request.response_id();
+/// Has CAF's clock give a response that an actor expects, an error, when nobody
+/// else has given it in time. The clock keeps the actor in existence until then
+/// or until this object goes, so the handlers of the response should hold it:
+/// CAF destroys them with the response, and when the actor ends.
+class response_timer {
+public:
+  response_timer() = default;
+  response_timer(const response_timer&) = delete;
+  response_timer& operator=(const response_timer&) = delete;
+  ~response_timer();
+
+  /// Starts the timer, unless `timeout` is `forever`. Must be called once, on
+  /// the thread of `self`.
+  void start(caf::local_actor* self, caf::message_id response,
+             duration timeout);
+
+private:
 #if TROUPE_CAF_1
-  caf::disposable timer;
-  if (timeout != forever) {
-    auto& clock = self->clock();
-    timer = clock.schedule_message(
-        clock.now() + timeout, caf::weak_actor_ptr{self->ctrl()},
-        caf::make_mailbox_element(nullptr, id,
-                                  caf::make_error(caf::sec::request_timeout)));
-  }
-  self->add_multiplexed_response_handler(id, std::move(handlers),
-                                         std::move(timer));
+  caf::disposable pending_;
 #else
-  if (timeout != forever)
-    self->request_response_timeout(caf::duration{timeout}, request);
-  self->add_multiplexed_response_handler(id, std::move(handlers));
+  caf::local_actor* self_ = nullptr;
+  caf::message_id response_;
 #endif
-}
+};
 
 /// Calls `wake()` after `delay`, on the thread of `self`, or as soon as
 /// somebody responds with a `caf::ok_atom`.
 template <class Wake>
 caf::message_id expect_timeout(caf::scheduled_actor* self, duration delay,
                                Wake wake) {
-  auto request = self->new_request_id(caf::message_priority::normal);
-  expect_within(self, request, delay,
-                caf::behavior{[wake](caf::error&) mutable { wake(); },
-                              [wake](caf::ok_atom) mutable { wake(); }});
-  return request.response_id();
+  auto timer = std::make_shared<response_timer>();
+  auto id = expect_response(
+      self, caf::behavior{[wake, timer](caf::error&) mutable { wake(); },
+                          [wake, timer](caf::ok_atom) mutable { wake(); }});
+  timer->start(self, id, delay);
+  return id;
 }
 
 /// Sends `content` as the response that `to` expects under `id`.
@@ -142,17 +144,15 @@ void respond(const caf::strong_actor_ptr& to, caf::message_id id, Ts&&... xs) {
 /// `respond` can answer before `to` does.
 template <class... Ts>
 caf::message_id send_request(caf::scheduled_actor* self, const caf::actor& to,
-                             duration timeout, caf::behavior handlers,
-                             Ts&&... xs) {
+                             caf::behavior handlers, Ts&&... xs) {
   auto request = self->new_request_id(caf::message_priority::normal);
   auto id = request.response_id();
   auto me = caf::strong_actor_ptr{self->ctrl()};
+  self->add_multiplexed_response_handler(id, std::move(handlers));
   if (!to) {
-    expect_within(self, request, forever, std::move(handlers));
     respond(me, id, caf::make_error(caf::sec::invalid_argument));
     return id;
   }
-  expect_within(self, request, timeout, std::move(handlers));
 #if TROUPE_CAF_1
   to->enqueue(caf::make_mailbox_element(me, request, std::forward<Ts>(xs)...),
               self->context());
