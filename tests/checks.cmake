@@ -27,7 +27,7 @@ function(troupe_add_consumer_test variant promise)
             -D "COMPILER=${CMAKE_CXX_COMPILER}"
             -D "PREFIX_PATH=${CMAKE_PREFIX_PATH}"
             -P "${CMAKE_CURRENT_SOURCE_DIR}/consumer/check.cmake")
-  set_tests_properties("${name}" PROPERTIES TIMEOUT 900 LABELS package)
+  set_tests_properties("${name}" PROPERTIES TIMEOUT 1800 LABELS package)
 endfunction()
 
 troupe_add_consumer_test(static
@@ -89,7 +89,7 @@ if(TROUPE_CLANG_TIDY)
   set_tests_properties("style/configure clang-tidy" PROPERTIES
     FIXTURES_SETUP tidy LABELS style)
   set_tests_properties("style/clang-tidy finds nothing in core and actors"
-    PROPERTIES FIXTURES_REQUIRED tidy PROCESSORS 2 TIMEOUT 900 LABELS style)
+    PROPERTIES FIXTURES_REQUIRED tidy PROCESSORS 2 TIMEOUT 3600 LABELS style)
 else()
   message(STATUS "Style is not tested: clang-tidy-16 was not found")
 endif()

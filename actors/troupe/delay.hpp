@@ -40,6 +40,7 @@ struct owner_tie {
   ~owner_tie() { state->lose_owner(); }
 
   ref_ptr<State> state;
+  compat::response_timer timer;
 };
 
 /// A request of one actor to another, as an operation.
@@ -132,16 +133,15 @@ operation<R> ask(caf::event_based_actor* self, const caf::actor& to,
   auto send = [=](caf::event_based_actor* from, ref_ptr<state> waiting) {
     auto tie = std::make_shared<owner_tie<state>>(std::move(waiting));
     auto refuse = [tie](const caf::error& why) { tie->state->refuse(why); };
+    caf::behavior handlers;
     if constexpr (std::is_void_v<R>)
-      return compat::send_request(
-          from, to, timeout,
-          caf::behavior{[tie] { tie->state->fulfil(); }, refuse}, xs...);
+      handlers = caf::behavior{[tie] { tie->state->fulfil(); }, refuse};
     else
-      return compat::send_request(
-          from, to, timeout,
-          caf::behavior{[tie](R& x) { tie->state->fulfil(std::move(x)); },
-                        refuse},
-          xs...);
+      handlers = caf::behavior{
+          [tie](R& x) { tie->state->fulfil(std::move(x)); }, refuse};
+    auto id = compat::send_request(from, to, std::move(handlers), xs...);
+    tie->timer.start(from, id, timeout);
+    return id;
   };
   return operation<R>{make_ref<state>(self, std::move(send))};
 }

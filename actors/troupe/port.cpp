@@ -170,7 +170,8 @@ void port::expect() {
   {
     std::lock_guard guard{target_->mutex};
     target_->id = compat::expect_response(
-        self_, [keep = ref_ptr<port>{this}](wake_atom) { keep->drain(); });
+        self_, caf::behavior{
+                   [keep = ref_ptr<port>{this}](wake_atom) { keep->drain(); }});
     target_->actor = caf::strong_actor_ptr{self_->ctrl()};
   }
   signalled_.store(false, std::memory_order_seq_cst);

@@ -46,6 +46,44 @@ namespace {
 
 namespace troupe::compat {
 
+// -- responses without a request ----------------------------------------------
+
+#if TROUPE_CAF_1
+
+response_timer::~response_timer() {
+  pending_.dispose();
+}
+
+void response_timer::start(caf::local_actor* self, caf::message_id response,
+                           duration timeout) {
+  if (timeout == forever)
+    return;
+  auto& clock = self->clock();
+  pending_ = clock.schedule_message(
+      clock.now() + timeout, caf::strong_actor_ptr{self->ctrl()},
+      caf::make_mailbox_element(nullptr, response,
+                                caf::make_error(caf::sec::request_timeout)));
+}
+
+#else
+
+response_timer::~response_timer() {
+  if (self_ != nullptr)
+    self_->clock().cancel_request_timeout(self_, response_);
+}
+
+void response_timer::start(caf::local_actor* self, caf::message_id response,
+                           duration timeout) {
+  if (timeout == forever)
+    return;
+  self_ = self;
+  response_ = response;
+  auto& clock = self->clock();
+  clock.set_request_timeout(clock.now() + timeout, self, response);
+}
+
+#endif
+
 // -- options ------------------------------------------------------------------
 
 #if TROUPE_CAF_1

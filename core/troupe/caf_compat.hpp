@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -76,34 +77,52 @@ auto ask(Self&& self, const caf::actor& to, duration timeout, Ts&&... xs) {
 
 // -- responses without a request ----------------------------------------------
 
-/// Registers `handle` for one response that any thread may send by `respond`.
+/// Registers `handlers` for one response that any thread may send by `respond`.
 /// The user's behavior never sees it. Keeps the actor from ending for lack of
 /// things to wait for. Must be called on the thread of `self`.
-template <class Handler>
-caf::message_id expect_response(caf::scheduled_actor* self, Handler handle) {
+inline caf::message_id expect_response(caf::scheduled_actor* self,
+                                       caf::behavior handlers) {
   auto request = self->new_request_id(caf::message_priority::normal);
   auto id = request.response_id();
-  self->add_multiplexed_response_handler(id, caf::behavior{std::move(handle)});
+  self->add_multiplexed_response_handler(id, std::move(handlers));
   return id;
 }
 
+/// Has CAF's clock give a response that an actor expects, an error, when nobody
+/// else has given it in time. The clock keeps the actor in existence until then
+/// or until this object goes, so the handlers of the response should hold it:
+/// CAF destroys them with the response, and when the actor ends.
+class response_timer {
+public:
+  response_timer() = default;
+  response_timer(const response_timer&) = delete;
+  response_timer& operator=(const response_timer&) = delete;
+  ~response_timer();
+
+  /// Starts the timer, unless `timeout` is `forever`. Must be called once, on
+  /// the thread of `self`.
+  void start(caf::local_actor* self, caf::message_id response,
+             duration timeout);
+
+private:
+#if TROUPE_CAF_1
+  caf::disposable pending_;
+#else
+  caf::local_actor* self_ = nullptr;
+  caf::message_id response_;
+#endif
+};
+
 /// Calls `wake()` after `delay`, on the thread of `self`, or as soon as
-/// somebody responds with a `caf::ok_atom`. CAF's clock keeps no reference to
-/// an actor that has ended, as delayed messages would.
+/// somebody responds with a `caf::ok_atom`.
 template <class Wake>
 caf::message_id expect_timeout(caf::scheduled_actor* self, duration delay,
                                Wake wake) {
-  auto request = self->new_request_id(caf::message_priority::normal);
-  auto id = request.response_id();
-  // The clock's response is an error.
-  self->add_multiplexed_response_handler(
-      id, caf::behavior{[wake](caf::error&) mutable { wake(); },
-                        [wake](caf::ok_atom) mutable { wake(); }});
-#if TROUPE_CAF_1
-  self->request_response_timeout(delay, request);
-#else
-  self->request_response_timeout(caf::duration{delay}, request);
-#endif
+  auto timer = std::make_shared<response_timer>();
+  auto id = expect_response(
+      self, caf::behavior{[wake, timer](caf::error&) mutable { wake(); },
+                          [wake, timer](caf::ok_atom) mutable { wake(); }});
+  timer->start(self, id, delay);
   return id;
 }
 
@@ -125,8 +144,7 @@ void respond(const caf::strong_actor_ptr& to, caf::message_id id, Ts&&... xs) {
 /// `respond` can answer before `to` does.
 template <class... Ts>
 caf::message_id send_request(caf::scheduled_actor* self, const caf::actor& to,
-                             duration timeout, caf::behavior handlers,
-                             Ts&&... xs) {
+                             caf::behavior handlers, Ts&&... xs) {
   auto request = self->new_request_id(caf::message_priority::normal);
   auto id = request.response_id();
   auto me = caf::strong_actor_ptr{self->ctrl()};
@@ -136,13 +154,9 @@ caf::message_id send_request(caf::scheduled_actor* self, const caf::actor& to,
     return id;
   }
 #if TROUPE_CAF_1
-  if (timeout != forever)
-    self->request_response_timeout(timeout, request);
   to->enqueue(caf::make_mailbox_element(me, request, std::forward<Ts>(xs)...),
               self->context());
 #else
-  if (timeout != forever)
-    self->request_response_timeout(caf::duration{timeout}, request);
   to->enqueue(
       caf::make_mailbox_element(me, request, {}, std::forward<Ts>(xs)...),
       self->context());
@@ -157,12 +171,23 @@ bool on_scheduler_thread() noexcept;
 
 // -- types --------------------------------------------------------------------
 
+/// Registers the types of a block with CAF 1.x, which ends the program when an
+/// error is made or shown of a type that it does not know. For the time before
+/// `main`: later, other threads may be reading CAF's table. 0.17 has the types
+/// in the configuration.
 template <class Block>
-void init_types([[maybe_unused]] caf::actor_system_config& cfg) {
+bool register_types() {
 #if TROUPE_CAF_1
   caf::init_global_meta_objects<Block>();
   caf::core::init_global_meta_objects();
-#else
+#endif
+  return true;
+}
+
+/// Adds the types of a block to the configuration, where 0.17 has them.
+template <class Block>
+void add_types([[maybe_unused]] caf::actor_system_config& cfg) {
+#if !TROUPE_CAF_1
   cfg.add_message_types<Block>();
 #endif
 }

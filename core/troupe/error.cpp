@@ -219,8 +219,16 @@ std::string describe(const caf::error& error) {
   return caf::to_string(error);
 }
 
+namespace {
+
+// In this file, because without it there is neither an error nor a message.
+[[maybe_unused]] const bool types_are_registered =
+    compat::register_types<caf::id_block::troupe>();
+
+} // namespace
+
 void register_messages(caf::actor_system_config& cfg) {
-  compat::init_types<caf::id_block::troupe>(cfg);
+  compat::add_types<caf::id_block::troupe>(cfg);
 }
 
 } // namespace troupe

@@ -7,6 +7,8 @@
 
 #include <catch2/catch.hpp>
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -48,6 +50,35 @@ struct answering {
   ~answering() { caf::anon_send_exit(actor, caf::exit_reason::kill); }
   caf::actor actor;
 };
+
+/// Does one thing, then stays for as long as somebody refers to it, and tells
+/// when it no longer exists.
+class mayfly final : public caf::event_based_actor {
+public:
+  using function = std::function<void(caf::event_based_actor*)>;
+
+  mayfly(caf::actor_config& cfg, function begin,
+         std::shared_ptr<test::tally> begun, std::shared_ptr<test::tally> gone)
+      : caf::event_based_actor(cfg),
+        begin_{std::move(begin)},
+        begun_{std::move(begun)},
+        gone_{std::move(gone)} {}
+
+  ~mayfly() override { gone_->add(); }
+
+  caf::behavior make_behavior() override {
+    begin_(this);
+    begun_->add();
+    return {[](const std::string&) {}};
+  }
+
+private:
+  function begin_;
+  std::shared_ptr<test::tally> begun_;
+  std::shared_ptr<test::tally> gone_;
+};
+
+void ignore(caf::error) {}
 
 } // namespace
 
@@ -168,4 +199,52 @@ TEST_CASE("a question that is cancelled fails at once", "[delay]") {
                           pool.run([] { throw std::string{"sibling"}; }));
   });
   CHECK(troupe::describe(result.exception()) == "std::string: sibling");
+}
+
+// -- what CAF's clock keeps ---------------------------------------------------
+
+// CAF 1.x's own timer refers to its actor until the time has passed. Failure in
+// these is a hang, and was one at the end of the actor system.
+
+TEST_CASE("a delay that is cancelled keeps no actor alive", "[delay]") {
+  test::actor_world world;
+  auto begun = std::make_shared<test::tally>();
+  auto gone = std::make_shared<test::tally>();
+  std::stop_source stop;
+  auto sleep = [token = stop.get_token()](caf::event_based_actor* self) {
+    troupe::sleep_for(self, 24h).stop_with(token).then(
+        self, [] {}, ignore);
+  };
+  world.sys.spawn<mayfly>(sleep, begun, gone);
+  begun->wait_for(1);
+  CHECK(gone->value() == 0);
+  stop.request_stop();
+  gone->wait_for(1);
+}
+
+TEST_CASE("an actor that ends during a delay is gone at once", "[delay]") {
+  test::actor_world world;
+  auto begun = std::make_shared<test::tally>();
+  auto gone = std::make_shared<test::tally>();
+  auto sleep = [](caf::event_based_actor* self) {
+    troupe::sleep_for(self, 24h).then(
+        self, [] {}, ignore);
+  };
+  caf::anon_send_exit(world.sys.spawn<mayfly>(sleep, begun, gone),
+                      caf::exit_reason::kill);
+  gone->wait_for(1);
+}
+
+TEST_CASE("a question that was answered keeps no actor alive", "[delay]") {
+  test::actor_world world;
+  answering other{world.sys};
+  auto begun = std::make_shared<test::tally>();
+  auto gone = std::make_shared<test::tally>();
+  auto ask = [&other](caf::event_based_actor* self) {
+    troupe::ask<void>(self, other.actor, 24h, std::int32_t{1})
+        .then(
+            self, [] {}, ignore);
+  };
+  world.sys.spawn<mayfly>(ask, begun, gone);
+  gone->wait_for(1);
 }

@@ -7,7 +7,6 @@
 
 #include <catch2/catch.hpp>
 
-#include <caf/actor_system_config.hpp>
 #include <caf/error.hpp>
 #include <caf/sec.hpp>
 
@@ -47,16 +46,6 @@ std::exception_ptr nested() {
   } catch (...) {
     return std::current_exception();
   }
-}
-
-/// CAF wants to know the types before an error with our record is copied.
-void register_types() {
-  static const bool once = [] {
-    caf::actor_system_config cfg;
-    troupe::register_messages(cfg);
-    return true;
-  }();
-  static_cast<void>(once);
 }
 
 } // namespace
@@ -167,7 +156,6 @@ TEST_CASE("a request that throws a failure keeps its code", "[error]") {
 // -- errors -------------------------------------------------------------------
 
 TEST_CASE("an error gives back the exception that it was made of", "[error]") {
-  register_types();
   auto err = troupe::to_error(
       troupe::make_failure(thrown(shop::sold_out{3}), "row 7", 3, "io-3"));
   CHECK(err == ec::request_failed);
@@ -183,7 +171,6 @@ TEST_CASE("an error gives back the exception that it was made of", "[error]") {
 }
 
 TEST_CASE("a copy of an error still has the exception", "[error]") {
-  register_types();
   auto err = troupe::to_error(
       troupe::make_failure(thrown(7), std::string{}, 1, "io-1"));
   auto copy = err;
@@ -193,7 +180,6 @@ TEST_CASE("a copy of an error still has the exception", "[error]") {
 }
 
 TEST_CASE("an error gives back the record that it was made of", "[error]") {
-  register_types();
   auto record =
       troupe::make_failure(ec::pool_stopped, "it stopped", false, "row 7");
   auto err = troupe::to_error(record);
@@ -203,13 +189,23 @@ TEST_CASE("an error gives back the record that it was made of", "[error]") {
 
 TEST_CASE("a failure becomes an error with the same code, text and place",
           "[error]") {
-  register_types();
   auto err = failure{ec::would_deadlock, "a ring", true, {}, 2}.to_error();
   CHECK(err == ec::would_deadlock);
   auto record = troupe::failure_of(err);
   CHECK(record->text == "a ring");
   CHECK(record->started);
   CHECK(record->worker == 2);
+}
+
+TEST_CASE("an error can be made, copied and shown before any configuration",
+          "[error]") {
+  // CAF 1.x ended the program when it had not been told of the types first. No
+  // test of this file does so, and CTest gives each a process of its own.
+  auto err = failure{ec::queue_full, "no room"}.to_error();
+  auto copy = err;
+  CHECK(copy == ec::queue_full);
+  CHECK(troupe::describe(copy) == "queue_full: no room");
+  CHECK_FALSE(caf::to_string(copy).empty());
 }
 
 TEST_CASE("an error that others made becomes a record that names it",
