@@ -1,5 +1,6 @@
 #include "troupe/barrier.hpp"
 
+#include "troupe/count.hpp"
 #include "troupe/messages.hpp"
 
 namespace troupe {
@@ -122,12 +123,8 @@ private:
 // -- barrier ------------------------------------------------------------------
 
 barrier::barrier(caf::actor_system& system, std::size_t parties)
-    : shared_{std::make_shared<faced<barrier_state>>(system, parties)} {
-  if (parties == 0)
-    throw failure{
-        ec::invalid_option,
-        "cannot make a barrier for 0 parties: 1 or more are accepted"};
-}
+    : shared_{std::make_shared<faced<barrier_state>>(
+        system, checked_count("a barrier for", parties, "parties", 1))} {}
 
 caf::actor barrier::actor() const {
   return shared_->face.actor([this](caf::actor_system& sys) {

@@ -51,7 +51,8 @@ class barrier {
 public:
   /// Makes a barrier for `parties`. Starts nothing.
   ///
-  /// Errors: throws `failure` with `ec::invalid_option` for no parties.
+  /// Errors: throws `failure` with `ec::invalid_option` for 0 or a negative
+  ///         number of parties.
   barrier(caf::actor_system& system, std::size_t parties);
 
   /// Waits until as many wait as there are parties, and lets all of them go.

@@ -1,9 +1,5 @@
 #include "troupe/channel.hpp"
 
-#include <limits>
-
-#include <fmt/format.h>
-
 namespace troupe {
 
 namespace {
@@ -12,16 +8,6 @@ constexpr auto closed_text =
     "cannot push into a channel that is closed; the item was not taken";
 
 } // namespace
-
-void check_channel_capacity(std::size_t capacity) {
-  constexpr auto most =
-      static_cast<std::size_t>(std::numeric_limits<std::ptrdiff_t>::max());
-  if (capacity > most)
-    throw failure{ec::invalid_option,
-                  fmt::format("cannot make a channel with room for {} items: 0 "
-                              "to {} are accepted",
-                              capacity, most)};
-}
 
 void throw_channel_closed() {
   throw failure{ec::closed, closed_text};

@@ -17,6 +17,7 @@
 
 #include <caf/fwd.hpp>
 
+#include "troupe/count.hpp"
 #include "troupe/operation.hpp"
 #include "troupe/wait_list.hpp"
 
@@ -60,9 +61,6 @@ private:
   channel_item* last_ = nullptr;
   std::size_t size_ = 0;
 };
-
-/// Throws unless a channel may have room for so many items.
-void check_channel_capacity(std::size_t capacity);
 
 /// Throws what a push into a closed channel fails with.
 [[noreturn]] void throw_channel_closed();
@@ -179,12 +177,10 @@ public:
   /// until its item is popped. Takes the system as its relatives do; starts
   /// nothing.
   ///
-  /// Errors: throws `failure` with `ec::invalid_option` for a capacity beyond
-  ///         what is addressable, such as a negative number.
-  channel([[maybe_unused]] caf::actor_system& system, std::size_t capacity) {
-    check_channel_capacity(capacity);
-    state_ = make_ref<channel_state>(capacity);
-  }
+  /// Errors: throws `failure` with `ec::invalid_option` for a negative number.
+  channel([[maybe_unused]] caf::actor_system& system, std::size_t capacity)
+      : state_{make_ref<channel_state>(
+          checked_count("a channel with room for", capacity, "items", 0))} {}
 
   /// Adds `x` behind all others; waits for room, behind those who came before.
   ///

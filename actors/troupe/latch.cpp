@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "troupe/count.hpp"
 #include "troupe/messages.hpp"
 
 namespace troupe {
@@ -129,7 +130,9 @@ private:
 // -- latch --------------------------------------------------------------------
 
 latch::latch(caf::actor_system& system, std::size_t count)
-    : shared_{std::make_shared<faced<latch_state>>(system, count)} {}
+    : shared_{std::make_shared<faced<latch_state>>(
+        system, checked_count("a latch from which", count, "are missing", 0))} {
+}
 
 caf::actor latch::actor() const {
   return shared_->face.actor([this](caf::actor_system& sys) {

@@ -51,6 +51,8 @@ class latch {
 public:
   /// Makes a latch from which `count` are missing. With 0 it is open from the
   /// start. Starts nothing.
+  ///
+  /// Errors: throws `failure` with `ec::invalid_option` for a negative number.
   latch(caf::actor_system& system, std::size_t count);
 
   /// Counts `n` off. With the last one, all who wait are woken, in the order in

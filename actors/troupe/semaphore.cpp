@@ -1,13 +1,21 @@
 #include "troupe/semaphore.hpp"
 
 #include <algorithm>
-#include <limits>
+#include <cstdint>
 
 #include <fmt/format.h>
 
+#include "troupe/count.hpp"
 #include "troupe/messages.hpp"
 
 namespace troupe {
+
+namespace {
+
+/// The bound of a semaphore that has none.
+constexpr std::size_t most_permits = PTRDIFF_MAX;
+
+} // namespace
 
 /// One wait for a permit. Its result gives the permit back unless it is taken.
 class semaphore_wait final : public wait_op {
@@ -166,19 +174,18 @@ private:
 // -- semaphore ----------------------------------------------------------------
 
 semaphore::semaphore(caf::actor_system& system, std::size_t permits)
-    : shared_{std::make_shared<faced<semaphore_state>>(
-        system, permits, std::numeric_limits<std::size_t>::max())} {}
+    : semaphore{system, permits, most_permits} {}
 
 semaphore::semaphore(caf::actor_system& system, std::size_t permits,
                      std::size_t bound)
-    : shared_{
-        std::make_shared<faced<semaphore_state>>(system, permits, bound)} {
-  if (bound == 0 || permits > bound)
+    : shared_{std::make_shared<faced<semaphore_state>>(
+        system, checked_count("a semaphore with", permits, "permits", 0),
+        checked_count("a semaphore with a bound of", bound, "permits", 1))} {
+  if (permits > bound)
     throw failure{ec::invalid_option,
                   fmt::format("cannot make a semaphore with {} permits and a "
-                              "bound of {}: a bound from 1, and 0 to bound "
-                              "permits are accepted",
-                              permits, bound)};
+                              "bound of {}: 0 to {} permits are accepted",
+                              permits, bound, bound)};
 }
 
 operation<permit> semaphore::acquire() const {

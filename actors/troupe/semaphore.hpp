@@ -99,12 +99,13 @@ public:
   /// Makes a semaphore with `permits` free ones, and no bound. Starts nothing.
   ///
   /// Units:  0 permits are fine; somebody has to `release` first.
+  /// Errors: throws `failure` with `ec::invalid_option` for a negative number.
   semaphore(caf::actor_system& system, std::size_t permits);
 
   /// Makes a semaphore that never has more than `bound` free permits.
   ///
   /// Errors: throws `failure` with `ec::invalid_option` for a bound of 0 or
-  ///         less than `permits`.
+  ///         less than `permits`, and for negative numbers.
   semaphore(caf::actor_system& system, std::size_t permits, std::size_t bound);
 
   /// Takes a permit; waits until there is one, behind those who came before.

@@ -66,8 +66,8 @@
 //       A std::uint64_t, at once: how many permits are free.
 //
 // A sender that ends does not wait any more: it is no party of the barrier, and
-// gives back the permits that it got by message. A channel has no actor: see
-// channel.hpp.
+// gives back the permits that it has got, and not released, by message. A
+// channel has no actor: see channel.hpp.
 //
 // An answer of nothing is an empty message; errors carry a `troupe::ec`. An
 // actor that has ended answers with CAF's own error. All of this stays inside

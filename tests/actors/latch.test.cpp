@@ -40,6 +40,13 @@ TEST_CASE("a latch from which none is missing is open from the start",
   CHECK_NOTHROW(none.wait().get());
 }
 
+TEST_CASE("a latch cannot miss a negative number", "[latch]") {
+  test::actor_world world;
+  auto make = [&] { troupe::latch{world.sys, static_cast<std::size_t>(-1)}; };
+  CHECK(test::failure_code(make) == ec::invalid_option);
+  CHECK_THAT(test::thrown_text(make), Contains("0 to 9223372036854775807"));
+}
+
 TEST_CASE("a latch cannot be counted beyond zero", "[latch]") {
   test::actor_world world;
   troupe::latch all{world.sys, 2};

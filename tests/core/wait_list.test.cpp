@@ -232,8 +232,8 @@ TEST_CASE("who is woken by somebody that is woken is done when that returns",
 
 TEST_CASE("a long chain in which each one wakes the next is woken to its end",
           "[wait_list]") {
-  // Each is destroyed on completion, and calls in the next one then. Without a
-  // bound on the nesting, failure here is a crash.
+  // Each is destroyed on completion, and calls in the next one then. Failure
+  // here is an overflow of the stack.
   constexpr auto length = 200'000;
   auto entry = make_ref<door>();
   auto ended = 0;
@@ -291,8 +291,7 @@ TEST_CASE("a wait that starts while others are woken is not overlooked",
 }
 
 TEST_CASE("a wait that is cancelled while it starts ends", "[wait_list]") {
-  // A cancel that came between the start and the arrival was lost: the wait
-  // went on for ever.
+  // Also if the cancel comes between the start and the arrival.
   auto entry = make_ref<door>();
   ref_ptr<visit> op;
   auto done = 0;
