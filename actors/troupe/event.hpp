@@ -8,7 +8,9 @@
 
 #include <caf/fwd.hpp>
 
+#include "troupe/mailbox_face.hpp"
 #include "troupe/operation.hpp"
+#include "troupe/wait_list.hpp"
 
 namespace troupe {
 
@@ -22,6 +24,8 @@ public:
 
   bool is_set() const;
 
+  operation<void> wait();
+
   void on_operation_complete() noexcept override { set(); }
 
 private:
@@ -29,7 +33,7 @@ private:
 
   mutable std::mutex mutex_;
   bool set_ = false;
-  class event_wait* waiters_ = nullptr;
+  wait_list waiters_;
 };
 
 /// A handle to an event. Copies refer to the same event; usable from any
@@ -43,41 +47,28 @@ public:
 
   /// Sets the event and wakes all who wait, in the order in which they came.
   /// Holds when it returns.
-  void set() { face_->state->set(); }
+  void set() const { shared_->state->set(); }
 
   /// Clears the event; whoever waits from now on waits for the next `set`.
-  void clear() { face_->state->clear(); }
+  void clear() const { shared_->state->clear(); }
 
-  bool is_set() const { return face_->state->is_set(); }
+  bool is_set() const { return shared_->state->is_set(); }
 
   /// Waits until the event is set; at once if it is.
   ///
   /// Errors: `failure` with `ec::cancelled` if the wait is cancelled. When the
   ///         last handle goes before the event is set, the wait does not end.
-  operation<void> wait() const;
+  operation<void> wait() const { return shared_->state->wait(); }
 
   /// Returns the actor that takes the messages of messages.hpp for this event.
   /// Started on first use; ends with the last handle.
   caf::actor actor() const;
 
   /// Returns what `operation::notify` sets.
-  ref_ptr<completion_sink> sink() const { return face_->state; }
+  ref_ptr<completion_sink> sink() const { return shared_->state; }
 
 private:
-  struct face {
-    explicit face(caf::actor_system& sys);
-    face(const face&) = delete;
-    face& operator=(const face&) = delete;
-    ~face();
-
-    caf::actor_system& system;
-    ref_ptr<event_state> state;
-    std::mutex mutex;
-    // A pointer, since the type is heavy.
-    std::unique_ptr<caf::actor> actor;
-  };
-
-  std::shared_ptr<face> face_;
+  std::shared_ptr<faced<event_state>> shared_;
 };
 
 } // namespace troupe

@@ -82,6 +82,8 @@ std::string_view to_string(ec code) noexcept {
     return "node_lost";
   case ec::unknown_procedure:
     return "unknown_procedure";
+  case ec::closed:
+    return "closed";
   }
   return "unknown code";
 }

@@ -51,6 +51,9 @@ enum class ec : std::uint8_t {
   node_lost,
   /// The other side knows no procedure of that name. It never ran.
   unknown_procedure,
+  /// The channel was closed, or the barrier broken, before the wait was over.
+  /// The item was not taken; nobody passed.
+  closed,
 };
 
 /// Returns the name of `code`, such as "queue_full".

@@ -9,13 +9,17 @@ namespace troupe {
 enum class ec : std::uint8_t;
 enum class on_full : std::uint8_t;
 
+class barrier;
 class batch;
 class batch_ref;
 class clock;
 class context;
 class event;
 class failure;
+class latch;
+class permit;
 class pool;
+class semaphore;
 
 struct completion;
 struct pool_options;
@@ -23,6 +27,8 @@ struct pool_stats;
 struct receipt;
 struct resource_spec;
 
+template <class T>
+class channel;
 template <class T>
 class operation;
 template <class T>

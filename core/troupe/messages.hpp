@@ -1,6 +1,6 @@
-// The messages that troupe's actors understand. Whoever talks to a coordinator
-// or an event without the functions of pool.hpp and event.hpp needs this header
-// and no other.
+// The messages that troupe's actors understand. Whoever talks to a coordinator,
+// an event or one of its relatives without the functions of pool.hpp, event.hpp
+// and so on needs this header and no other.
 //
 // To a coordinator (`pool::actor()`), and what it answers:
 //
@@ -31,6 +31,43 @@
 //   (wait_atom)
 //       Nothing, when the event is set. Error: `owner_gone` if its last handle
 //       goes first.
+//
+// To a latch (`latch::actor()`), and what it answers:
+//
+//   (count_down_atom), (count_down_atom, std::uint64_t)
+//       Nothing, when it has counted 1, or as many. Error: `invalid_option` for
+//       more than are missing; then none of them counts.
+//   (count_atom)
+//       A std::uint64_t, at once: how many are missing.
+//   (wait_atom)
+//       Nothing, when none is missing. Error: as for an event.
+//
+// To a barrier (`barrier::actor()`), and what it answers:
+//
+//   (wait_atom)
+//       A std::uint64_t, when all parties wait: who came how many before the
+//       sender. Errors: `closed` if the barrier is broken or reset first;
+//       `owner_gone` if its last handle goes first.
+//   (abort_atom), (reset_atom)
+//       Nothing, when it holds.
+//   (count_atom)
+//       A std::uint64_t, at once: how many wait.
+//
+// To a semaphore (`semaphore::actor()`), and what it answers:
+//
+//   (acquire_atom)
+//       Nothing, when the sender has a permit. Error: as for an event.
+//   (try_acquire_atom)
+//       A bool, at once: whether the sender has got a permit.
+//   (release_atom)
+//       Nothing, when a permit is given back. Error: `invalid_option` beyond
+//       the bound; then nothing has happened.
+//   (count_atom)
+//       A std::uint64_t, at once: how many permits are free.
+//
+// A sender that ends does not wait any more: it is no party of the barrier, and
+// gives back the permits that it has got, and not released, by message. A
+// channel has no actor: see channel.hpp.
 //
 // An answer of nothing is an empty message; errors carry a `troupe::ec`. An
 // actor that has ended answers with CAF's own error. All of this stays inside
@@ -83,6 +120,13 @@ CAF_ADD_ATOM(troupe, troupe, grow_atom, "tr_grow")
 CAF_ADD_ATOM(troupe, troupe, done_atom, "tr_done")
 CAF_ADD_ATOM(troupe, troupe, tick_atom, "tr_tick")
 CAF_ADD_ATOM(troupe, troupe, expire_atom, "tr_expire")
+CAF_ADD_ATOM(troupe, troupe, count_down_atom, "count_down")
+CAF_ADD_ATOM(troupe, troupe, count_atom, "count")
+CAF_ADD_ATOM(troupe, troupe, abort_atom, "abort")
+CAF_ADD_ATOM(troupe, troupe, reset_atom, "reset")
+CAF_ADD_ATOM(troupe, troupe, acquire_atom, "acquire")
+CAF_ADD_ATOM(troupe, troupe, try_acquire_atom, "try_acq")
+CAF_ADD_ATOM(troupe, troupe, release_atom, "release")
 
 CAF_END_TYPE_ID_BLOCK(troupe)
 

@@ -4,10 +4,12 @@
 #include "troupe/event.hpp"
 
 #include "actor_ways.hpp"
-#include "gate.hpp"
+#include "race.hpp"
+#include "wait_ways.hpp"
 
 #include <catch2/catch.hpp>
 
+#include <atomic>
 #include <thread>
 #include <vector>
 
@@ -115,6 +117,96 @@ TEST_CASE("an event that is dropped before it is set does not wake anybody",
   CHECK(test::failure_code([&] { started.get(); }) == ec::cancelled);
 }
 
+TEST_CASE("who waits before a set and who waits after it both go on",
+          "[event]") {
+  auto how = GENERATE(way::get, way::then, way::co_await_);
+  CAPTURE(how);
+  test::actor_world world;
+  troupe::event flag{world.sys};
+  auto before = flag.wait().start();
+  std::jthread setter{[&] { flag.set(); }};
+  CHECK(hear(how, world.sys, [&](auto*) {
+          return flag.wait();
+        }).value.has_value());
+  CHECK_NOTHROW(before.get());
+}
+
+TEST_CASE("a second set wakes nobody twice", "[event]") {
+  test::actor_world world;
+  troupe::event flag{world.sys};
+  troupe::latch heard{world.sys, 1};
+  auto wait = flag.wait().notify(heard).start();
+  flag.set();
+  flag.clear();
+  auto next = flag.wait().start();
+  flag.set();
+  flag.set();
+  CHECK_NOTHROW(wait.get());
+  CHECK_NOTHROW(next.get());
+  CHECK(heard.missing() == 0);
+}
+
+TEST_CASE("who was woken goes on although the event is cleared at once",
+          "[event]") {
+  auto how = GENERATE(way::get, way::then, way::co_await_);
+  CAPTURE(how);
+  test::actor_world world;
+  troupe::event flag{world.sys};
+  auto result = hear(how, world.sys, [&](auto*) {
+    auto op = flag.wait().start();
+    flag.set();
+    flag.clear();
+    return op;
+  });
+  CHECK(result.value.has_value());
+  CHECK_FALSE(flag.is_set());
+}
+
+TEST_CASE("a wait that is never consumed does not wait", "[event]") {
+  test::actor_world world;
+  troupe::event flag{world.sys};
+  { auto dropped = flag.wait(); }
+  flag.set();
+  CHECK_NOTHROW(flag.wait().get());
+}
+
+TEST_CASE("a wait that runs out of time says so and is forgotten", "[event]") {
+  test::actor_world world;
+  troupe::event flag{world.sys};
+  auto other = flag.wait().start();
+  CHECK(test::code_of_cancelled(flag.wait(), ec::deadline_exceeded)
+        == ec::deadline_exceeded);
+  flag.set();
+  CHECK_NOTHROW(other.get());
+  CHECK(test::code_of_cancelled(flag.wait(), ec::deadline_exceeded) == ec{});
+}
+
+TEST_CASE("a waiter that dies is forgotten at once", "[event]") {
+  // Before the set, which never comes. Failure here is a hang.
+  test::actor_world world;
+  troupe::event flag{world.sys};
+  auto other = flag.wait().start();
+  test::wait_in_actor_that_ends(world.sys, [flag] { return flag.wait(); });
+  flag.set();
+  CHECK_NOTHROW(other.get());
+}
+
+TEST_CASE("an event that a wait for another one sets wakes its waiters",
+          "[event]") {
+  test::actor_world world;
+  constexpr auto length = 10'000;
+  std::vector<troupe::event> chain;
+  for (int i = 0; i <= length; ++i)
+    chain.emplace_back(world.sys);
+  std::vector<troupe::operation<void>> links;
+  for (int i = 0; i < length; ++i)
+    links.push_back(chain[i].wait().notify(chain[i + 1]).start());
+  chain.front().set();
+  CHECK(chain.back().is_set());
+}
+
+// -- races --------------------------------------------------------------------
+
 TEST_CASE("no set is lost when threads set, clear and wait at once",
           "[event]") {
   test::actor_world world;
@@ -151,4 +243,33 @@ TEST_CASE("a wait that is cancelled while the event is set completes once",
     outcomes += !code || code == ec::cancelled;
   }
   CHECK(outcomes == 500);
+}
+
+TEST_CASE("no wake-up is lost in 100000 races of threads, actors and tasks",
+          "[event]") {
+  // Each set races with three waits that are about to begin. Failure here is a
+  // hang.
+  test::actor_world world;
+  constexpr auto rounds = 33'334;
+  const troupe::event even{world.sys};
+  const troupe::event odd{world.sys};
+  auto of_round = [&](int i) { return i % 2 == 0 ? even : odd; };
+  std::atomic<int> arrived{0};
+  std::atomic<int> woken{0};
+  test::all_ways_at_once<void>(
+      world.sys, rounds,
+      [&](test::who, int i) {
+        ++arrived;
+        return of_round(i).wait();
+      },
+      [&](test::who, int, std::monostate) { ++woken; },
+      [&] {
+        for (int i = 0; i < rounds; ++i) {
+          test::spin_until([&] { return arrived.load() == 3 * (i + 1); });
+          // Everybody is through with it.
+          of_round(i + 1).clear();
+          of_round(i).set();
+        }
+      });
+  CHECK(woken == 3 * rounds);
 }

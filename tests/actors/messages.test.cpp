@@ -66,42 +66,17 @@ private:
 
 #include "actor_ways.hpp"
 #include "gate.hpp"
+#include "mail.hpp"
 
 #include <catch2/catch.hpp>
 
 using namespace std::chrono_literals;
 
+using test::request;
 using troupe::ec;
 using troupe::pool_options;
 
 namespace {
-
-/// What came of a request by message.
-template <class T>
-struct answer {
-  std::optional<T> value;
-  caf::error error;
-
-  ec code() const {
-    return error == caf::none ? ec{} : troupe::failure_of(error)->code;
-  }
-};
-
-/// Sends a request and blocks for its answer.
-template <class T, class... Ts>
-answer<T> request(caf::actor_system& sys, const caf::actor& to, Ts... xs) {
-  caf::scoped_actor self{sys};
-  answer<T> result;
-  auto fail = [&](caf::error why) { result.error = std::move(why); };
-  auto asked = [&] {
-    return troupe::compat::ask(self, to, troupe::compat::forever, xs...);
-  };
-  if constexpr (std::is_same_v<T, std::monostate>)
-    asked().receive([&] { result.value.emplace(); }, fail);
-  else
-    asked().receive([&](T& x) { result.value = std::move(x); }, fail);
-  return result;
-}
 
 /// Collects the completions that it is sent.
 struct observer {
