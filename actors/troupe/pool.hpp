@@ -94,14 +94,28 @@ public:
   }
 
   /// Calls `fn` for each element of any input range, also an endless one, and
-  /// streams the results in input order. Pulls elements while results are read,
-  /// so that at most `max_in_flight` are in memory (0: four per worker).
+  /// streams the results in input order. Pulls elements when the next result is
+  /// asked for, on that thread: one, then on until that result is there.
   ///
+  /// Shape:  one result per element; std::monostate for void. Elements are kept
+  ///         by value. One `fn` is shared by all calls.
+  /// Units:  at most `max_in_flight` elements are pulled and not yet read,
+  ///         whether they wait, run or are complete; from 1 to 1,048,576, 0
+  ///         for four per worker.
   /// Errors: `next` throws what the call for that element threw; the stream
-  ///         goes on behind it.
-  /// Source: Executor.map with buffersize.
+  ///         goes on behind it. What the range throws comes once, after all
+  ///         that was pulled before, and ends the stream. Throws `failure` with
+  ///         `ec::invalid_option` for a larger `max_in_flight`.
+  /// Source: Executor.map with buffersize; multiprocessing.Pool.imap.
   template <std::ranges::input_range Range, class F>
-  auto imap(Range&& range, F fn, std::size_t max_in_flight = 0) const;
+  auto imap(Range&& range, F&& fn, std::size_t max_in_flight = 0) const;
+
+  /// As `imap`, but streams the results in order of completion.
+  ///
+  /// Source: multiprocessing.Pool.imap_unordered.
+  template <std::ranges::input_range Range, class F>
+  auto imap_unordered(Range&& range, F&& fn,
+                      std::size_t max_in_flight = 0) const;
 
   // -- properties and control -------------------------------------------------
 

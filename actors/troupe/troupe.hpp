@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include "troupe/as_completed.hpp"
 #include "troupe/barrier.hpp"
 #include "troupe/channel.hpp"
 #include "troupe/compute_pool.hpp"
@@ -10,12 +11,15 @@
 #include "troupe/delay.hpp"
 #include "troupe/error.hpp"
 #include "troupe/event.hpp"
+#include "troupe/first.hpp"
 #include "troupe/gather.hpp"
 #include "troupe/latch.hpp"
 #include "troupe/messages.hpp"
 #include "troupe/operation.hpp"
+#include "troupe/outcome.hpp"
 #include "troupe/pool.hpp"
 #include "troupe/run.hpp"
 #include "troupe/semaphore.hpp"
+#include "troupe/shield.hpp"
 #include "troupe/stream.hpp"
 #include "troupe/task.hpp"

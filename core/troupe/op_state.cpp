@@ -53,6 +53,7 @@ void plain_op::cancel(ec why) noexcept {
     ref();
     drop(why);
   } else {
+    asked_to_stop_.store(true, std::memory_order_release);
     stop(why);
   }
 }

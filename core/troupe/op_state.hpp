@@ -17,6 +17,7 @@
 #include "troupe/clock.hpp"
 #include "troupe/error.hpp"
 #include "troupe/modifiers.hpp"
+#include "troupe/outcome.hpp"
 #include "troupe/parker.hpp"
 #include "troupe/ref_counted.hpp"
 
@@ -130,6 +131,13 @@ public:
   /// @pre `done()`
   const failure_ptr& failed() const noexcept { return failure_; }
 
+  /// Returns when and where the request ran, as far as that was recorded.
+  /// @pre `done()`
+  virtual call_report report() const noexcept { return {}; }
+
+  /// Returns whether somebody asked to stop what had begun.
+  virtual bool asked_to_stop() const noexcept { return false; }
+
   /// Returns this state as a batch, or null if it is something else.
   virtual batch* as_batch() noexcept { return nullptr; }
 
@@ -178,6 +186,10 @@ public:
 
   void cancel(ec why) noexcept final;
 
+  bool asked_to_stop() const noexcept final {
+    return asked_to_stop_.load(std::memory_order_acquire);
+  }
+
 protected:
   void do_start() final;
 
@@ -213,6 +225,7 @@ private:
   std::stop_token token_;
   std::optional<std::stop_callback<cancel_op>> on_stop_;
   ref_ptr<completion_sink> notify_;
+  std::atomic<bool> asked_to_stop_{false};
 };
 
 /// Wakes a thread that blocks in `op_state::wait`.
