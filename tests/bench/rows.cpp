@@ -61,8 +61,8 @@ sample run_python(const std::vector<std::string>& arguments) {
 
 std::vector<row_spec> all_rows() {
   std::vector<row_spec> all;
-  for (auto group : {map_rows, round_trip_rows, blocking_rows, io_rows,
-                     memory_rows, idle_rows})
+  for (auto group : {map_rows, operation_rows, round_trip_rows, blocking_rows,
+                     io_rows, memory_rows, idle_rows})
     for (auto& one : group())
       all.push_back(std::move(one));
   return all;

@@ -31,6 +31,7 @@ struct row_spec {
 std::vector<row_spec> all_rows();
 
 std::vector<row_spec> map_rows();
+std::vector<row_spec> operation_rows();
 std::vector<row_spec> round_trip_rows();
 std::vector<row_spec> blocking_rows();
 std::vector<row_spec> io_rows();

@@ -1,36 +1,16 @@
 // The row about memory: what a queued request takes while all workers are busy,
 // at the peak, its 8-byte result included and its input not.
 
-#include <cstdlib>
-#include <fstream>
 #include <optional>
-#include <stdexcept>
 
 #include <fmt/format.h>
 
+#include "memory_use.hpp"
 #include "rows.hpp"
 
 namespace bench {
 
 namespace {
-
-/// Returns a line of /proc/self/status in bytes.
-double status_bytes(const std::string& key) {
-  std::ifstream status{"/proc/self/status"};
-  for (std::string line; std::getline(status, line);)
-    if (line.starts_with(key + ":"))
-      return std::strtod(line.c_str() + key.size() + 1, nullptr) * 1024;
-  throw std::runtime_error{"/proc/self/status has no " + key};
-}
-
-/// Makes the peak start from what is in use now.
-void reset_peak() {
-  std::ofstream clear{"/proc/self/clear_refs"};
-  clear << "5" << std::flush;
-  if (!clear)
-    throw std::runtime_error{"cannot reset the peak of memory through "
-                             "/proc/self/clear_refs"};
-}
 
 contestant memory_contestant(const contender& who, std::size_t count) {
   return {who.name, who.role, count, [who, count] {

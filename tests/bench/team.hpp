@@ -45,6 +45,34 @@ public:
                            + " different calls"};
   }
 
+  /// Hands over one request for each input, one by one and not as a batch; all
+  /// are outstanding at once. Results in input order. The same as `start` and
+  /// `finish` where there is no batch.
+  virtual std::vector<std::uint64_t>
+  one_by_one(std::span<const std::uint64_t> inputs) {
+    start(inputs);
+    return finish();
+  }
+
+  /// Streams the results of 0, 1, … up to `count`, each passed to `consume` in
+  /// order, with a bounded number in memory.
+  virtual void stream(std::uint64_t count,
+                      const std::function<void(std::uint64_t)>&) {
+    throw std::logic_error{"cannot stream " + std::to_string(count)
+                           + " elements"};
+  }
+
+  /// Returns the seconds from handing over an urgent request to its start,
+  /// while `start` has given all threads other work.
+  virtual double urgent_delay() {
+    throw std::logic_error{"knows no urgent requests"};
+  }
+
+  /// Drops what `start` handed over and nobody has begun.
+  virtual void give_up() {
+    throw std::logic_error{"cannot give up what was started"};
+  }
+
   /// Runs `noop` for 0, 1, …, each after the result of the one before arrived.
   virtual std::vector<std::uint64_t> round_trips(std::size_t count) {
     throw std::logic_error{"cannot do " + std::to_string(count)
@@ -76,6 +104,14 @@ std::unique_ptr<team> make_troupe(const team_options&);
 /// `co_await`.
 std::unique_ptr<team> make_troupe_then(const team_options&);
 std::unique_ptr<team> make_troupe_task(const team_options&);
+
+/// Batches with a deadline that nobody reaches, and with a token that nobody
+/// stops.
+std::unique_ptr<team> make_troupe_deadline(const team_options&);
+std::unique_ptr<team> make_troupe_token(const team_options&);
+
+/// Gathers outcomes in place of results.
+std::unique_ptr<team> make_troupe_settled(const team_options&);
 
 /// Only the actor system that a troupe pool would live in.
 std::shared_ptr<void> make_idle_system(const team_options&);

@@ -1,8 +1,11 @@
 // troupe, as its users write it: `map` over a span, `gather` of a vector of
 // operations, `run` for one request at a time by all three ways to wait.
 
+#include <chrono>
 #include <future>
 #include <optional>
+#include <ranges>
+#include <stop_token>
 #include <utility>
 
 #include <fmt/format.h>
@@ -80,13 +83,93 @@ public:
     return results;
   }
 
+  void stream(std::uint64_t count,
+              const std::function<void(std::uint64_t)>& consume) override {
+    auto results = pool_.imap(
+        std::views::iota(std::uint64_t{0}, count),
+        [call = call_](std::uint64_t x) { return call(x); }, 1'024);
+    for (auto x : results)
+      consume(x);
+  }
+
+  double urgent_delay() override {
+    using clock = std::chrono::steady_clock;
+    auto submitted = clock::now();
+    auto started = pool_.run([] { return clock::now(); })
+                       .priority(troupe::priority::high)
+                       .get();
+    return std::chrono::duration<double>{started - submitted}.count();
+  }
+
+  void give_up() override {
+    stop_.request_stop();
+    try {
+      under_way_->get();
+    } catch (const troupe::failure& why) {
+      if (why.code() != troupe::ec::cancelled)
+        throw;
+    }
+    under_way_.reset();
+  }
+
 protected:
+  // Without a token, which costs something by itself.
+  auto map_of(std::span<const std::uint64_t> inputs) {
+    return pool_.map(inputs, call_);
+  }
+
   Call call_;
   // In this order: the pool must not outlive its system, nor an operation its
   // pool.
   configured_system system_;
   troupe::pool pool_;
   std::optional<troupe::operation<std::vector<std::uint64_t>>> under_way_;
+  std::stop_source stop_;
+};
+
+// -- with modifiers -----------------------------------------------------------
+
+template <class Call>
+class troupe_deadline_team : public troupe_team<Call> {
+public:
+  using troupe_team<Call>::troupe_team;
+
+  void start(std::span<const std::uint64_t> inputs) override {
+    this->under_way_.emplace(
+        this->map_of(inputs).timeout(std::chrono::hours{1}).start());
+  }
+};
+
+template <class Call>
+class troupe_token_team : public troupe_team<Call> {
+public:
+  using troupe_team<Call>::troupe_team;
+
+  void start(std::span<const std::uint64_t> inputs) override {
+    this->under_way_.emplace(
+        this->map_of(inputs).stop_with(this->stop_.get_token()).start());
+  }
+};
+
+template <class Call>
+class troupe_settled_team : public troupe_team<Call> {
+public:
+  using troupe_team<Call>::troupe_team;
+
+  std::vector<std::uint64_t> gather_different(std::size_t count) override {
+    std::vector<troupe::operation<std::uint64_t>> operations;
+    operations.reserve(count);
+    for (std::size_t i = 0; i < count; ++i)
+      with_different_call(i, [&](auto call) {
+        operations.push_back(this->pool_.run(std::move(call)));
+      });
+    auto outcomes = troupe::gather_settled(std::move(operations)).get();
+    std::vector<std::uint64_t> results;
+    results.reserve(count);
+    for (auto& one : outcomes)
+      results.push_back(one.value());
+    return results;
+  }
 };
 
 // -- from an event-based actor ------------------------------------------------
@@ -139,10 +222,61 @@ private:
   std::vector<std::uint64_t> results_;
 };
 
+/// Asks for everything at once and hands over all the answers.
+template <class Call>
+class crowd_asker : public caf::event_based_actor {
+public:
+  using answers = std::promise<std::vector<std::uint64_t>>;
+
+  crowd_asker(caf::actor_config& cfg, troupe::pool pool, Call call,
+              std::span<const std::uint64_t> inputs, answers* to)
+      : caf::event_based_actor{cfg},
+        pool_{std::move(pool)},
+        call_{call},
+        inputs_{inputs},
+        results_(inputs.size()),
+        to_{to} {}
+
+  caf::behavior make_behavior() override {
+    for (std::size_t i = 0; i < inputs_.size(); ++i)
+      pool_.run(call_, inputs_[i])
+          .then(
+              this,
+              [this, i](std::uint64_t result) {
+                results_[i] = result;
+                if (++arrived_ == results_.size())
+                  to_->set_value(std::move(results_));
+              },
+              [this](const caf::error& problem) {
+                to_->set_exception(std::make_exception_ptr(
+                    std::runtime_error{troupe::describe(problem)}));
+                quit();
+              });
+    return {};
+  }
+
+private:
+  troupe::pool pool_;
+  Call call_;
+  std::span<const std::uint64_t> inputs_;
+  std::vector<std::uint64_t> results_;
+  std::size_t arrived_ = 0;
+  answers* to_;
+};
+
 template <class Call>
 class troupe_then_team : public troupe_team<Call> {
 public:
   using troupe_team<Call>::troupe_team;
+
+  std::vector<std::uint64_t>
+  one_by_one(std::span<const std::uint64_t> inputs) override {
+    typename crowd_asker<Call>::answers answers;
+    (*this->system_)
+        .template spawn<crowd_asker<Call>>(this->pool_, this->call_, inputs,
+                                           &answers);
+    return answers.get_future().get();
+  }
 
   std::vector<std::uint64_t> round_trips(std::size_t count) override {
     typename asker<Call>::answers answers;
@@ -165,9 +299,30 @@ ask_in_task(caf::event_based_actor*, troupe::pool pool, Call call,
 }
 
 template <class Call>
+troupe::task<std::vector<std::uint64_t>>
+ask_for_all(caf::event_based_actor*, troupe::pool pool, Call call,
+            std::span<const std::uint64_t> inputs) {
+  std::vector<troupe::operation<std::uint64_t>> outstanding;
+  outstanding.reserve(inputs.size());
+  for (auto x : inputs)
+    outstanding.push_back(pool.run(call, x).start());
+  std::vector<std::uint64_t> results;
+  results.reserve(inputs.size());
+  for (auto& one : outstanding)
+    results.push_back(co_await std::move(one));
+  co_return results;
+}
+
+template <class Call>
 class troupe_task_team : public troupe_team<Call> {
 public:
   using troupe_team<Call>::troupe_team;
+
+  std::vector<std::uint64_t>
+  one_by_one(std::span<const std::uint64_t> inputs) override {
+    return troupe::run(*this->system_, ask_for_all<Call>, this->pool_,
+                       this->call_, inputs);
+  }
 
   std::vector<std::uint64_t> round_trips(std::size_t count) override {
     return troupe::run(*this->system_, ask_in_task<Call>, this->pool_,
@@ -196,6 +351,18 @@ std::unique_ptr<team> make_troupe_then(const team_options& options) {
 
 std::unique_ptr<team> make_troupe_task(const team_options& options) {
   return make<troupe_task_team>(options);
+}
+
+std::unique_ptr<team> make_troupe_deadline(const team_options& options) {
+  return make<troupe_deadline_team>(options);
+}
+
+std::unique_ptr<team> make_troupe_token(const team_options& options) {
+  return make<troupe_token_team>(options);
+}
+
+std::unique_ptr<team> make_troupe_settled(const team_options& options) {
+  return make<troupe_settled_team>(options);
 }
 
 std::shared_ptr<void> make_idle_system(const team_options& options) {
