@@ -251,6 +251,11 @@ std::string_view batch::tag(std::string_view key) const noexcept {
   return more ? find_tag(more->tags, key) : std::string_view{};
 }
 
+std::string batch::tags_text() const {
+  auto more = find_extras();
+  return more ? to_text(more->tags) : std::string{};
+}
+
 void batch::fail(failure_ptr record) noexcept {
   if (!has_failed_.exchange(true, std::memory_order_acq_rel))
     failure_ = std::move(record);
@@ -267,10 +272,8 @@ run_result batch::fail(std::exception_ptr exception, std::uint32_t index,
                        worker_cell& cell) noexcept {
   if (retry_later(exception, index, cell))
     return run_result::again;
-  auto more = find_extras();
   fail(make_failure(std::move(exception), std::string{label()}, cell.id(),
-                    cell.name(), attempts(index),
-                    more ? to_text(more->tags) : std::string{}));
+                    cell.name(), attempts(index), tags_text()));
   return run_result::failed;
 }
 

@@ -110,6 +110,9 @@ public:
 
   std::string_view tag(std::string_view key) const noexcept;
 
+  /// Returns all tags, as " (key=value, ...)".
+  std::string tags_text() const;
+
   // -- everybody's side -------------------------------------------------------
 
   batch* as_batch() noexcept final { return this; }

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <stop_token>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -68,6 +69,10 @@ public:
   std::string_view tag(std::string_view key) const noexcept {
     return batch_.tag(key);
   }
+
+  /// Returns what tells this request from others in a line of a log:
+  /// "'load' (tenant=42) on worker io-3".
+  std::string describe() const;
 
   /// Returns the worker's resource, opened on the worker's own thread before
   /// its first use there.

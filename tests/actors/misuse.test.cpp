@@ -11,6 +11,8 @@
 #include <future>
 #include <memory>
 #include <optional>
+#include <ranges>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -35,6 +37,24 @@ TEST_CASE("a null function is refused where it is given", "[misuse]") {
   CHECK(failure_code([&] { auto op = io.map(std::vector{1}, empty_map); })
         == ec::invalid_option);
   CHECK(io.run(std::function<int()>{[] { return 1; }}).get() == 1);
+}
+
+TEST_CASE("a range that throws half-way throws where it is mapped, and nothing "
+          "runs",
+          "[misuse]") {
+  actor_world world;
+  pool io{world.sys};
+  auto throwing = std::views::iota(0, 10) | std::views::transform([](int x) {
+                    if (x == 5)
+                      throw std::out_of_range{"half-way"};
+                    return x;
+                  })
+                  | std::views::filter([](int) { return true; });
+  std::atomic<int> ran{0};
+  CHECK_THROWS_AS(([&] { auto op = io.map(throwing, [&](int) { ++ran; }); }()),
+                  std::out_of_range);
+  io.shutdown().get();
+  CHECK(ran == 0);
 }
 
 TEST_CASE("a token that was stopped before means that nothing runs",

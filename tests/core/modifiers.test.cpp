@@ -126,6 +126,17 @@ TEST_CASE("a request sees its tags, and its failure tells them",
         == "std::runtime_error: seen (worker test-1) (step=load, tenant=42)");
 }
 
+TEST_CASE("a request describes itself for a log", "[modifiers]") {
+  thread_crew crew{1};
+  auto describe = [](troupe::context& ctx) { return ctx.describe(); };
+  CHECK(get(crew.start(make_batch(describe))) == "worker test-1");
+  auto made = make_batch(describe);
+  batch_of(made).set_label("load");
+  batch_of(made).modify({.tag = std::pair{"tenant", "42"}});
+  CHECK(get(crew.start(std::move(made)))
+        == "'load' (tenant=42) on worker test-1");
+}
+
 TEST_CASE("the innermost of two tags with one key counts", "[modifiers]") {
   thread_crew crew{1};
   auto outer = make_batch([] {});
