@@ -93,6 +93,10 @@ private:
     if (timer_known_or_over_.exchange(true, std::memory_order_acq_rel))
       stop_timer(timer_);
     failure_ = source_->failed();
+    // What a task or a wait says when it is cancelled on our behalf.
+    if (failure_ && failure_->code == ec::cancelled
+        && expired_.load(std::memory_order_acquire))
+      failure_ = passed_while_running();
     finish();
   }
 
@@ -101,14 +105,18 @@ private:
     // there are outcomes to deliver.
     if (source_->complete_partly(ec::deadline_exceeded))
       return;
+    expired_.store(true, std::memory_order_release);
     source_->cancel(ec::deadline_exceeded);
     if (over_.exchange(true, std::memory_order_acq_rel))
       return;
-    finish_with(make_failure(ec::deadline_exceeded,
-                             "the deadline passed while it was running; what "
-                             "runs was asked to stop, "
-                             "and its outcome will be dropped",
-                             true, std::string{label_text()}));
+    finish_with(passed_while_running());
+  }
+
+  failure_ptr passed_while_running() const {
+    return make_failure(ec::deadline_exceeded,
+                        "the deadline passed while it was running; what runs "
+                        "was asked to stop, and its outcome will be dropped",
+                        true, std::string{label_text()});
   }
 
   ref_ptr<op_state> source_;
@@ -116,6 +124,7 @@ private:
   clock::time_point when_;
   timer_id timer_;
   std::atomic<bool> timer_known_or_over_{false};
+  std::atomic<bool> expired_{false};
   std::atomic<bool> over_{false};
 };
 
