@@ -9,6 +9,9 @@
 
 #include <catch2/catch.hpp>
 
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <memory>
 #include <stdexcept>
@@ -128,6 +131,37 @@ TEST_CASE("one that runs into its deadline is asked to stop, and counted as "
   CHECK(stats.expired == 1);
   CHECK(stats.late == 1);
   CHECK(stats.succeeded == 0);
+}
+
+// The only worker blocks in recv, where nobody sends: failure here is a hang.
+TEST_CASE("a call that blocks in recv is freed by its hook when the deadline "
+          "passes",
+          "[deadline]") {
+  int ends[2] = {};
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+  test::gate blocked;
+  std::atomic<long> received{-1};
+  {
+    actor_world world;
+    timed_pool timed{world.sys};
+    auto op = timed.io
+                  .run([&](troupe::context& ctx) {
+                    auto hook =
+                        ctx.on_cancel([&] { ::shutdown(ends[0], SHUT_RDWR); });
+                    blocked.touch();
+                    char byte = 0;
+                    received = ::recv(ends[0], &byte, 1, 0);
+                  })
+                  .timeout(100ms)
+                  .start();
+    blocked.wait_for_arrivals();
+    timed.clock->advance(100ms);
+    CHECK(test::failure_code([&] { op.get(); }) == ec::deadline_exceeded);
+    CHECK(timed.io.run([] { return 1; }).get() == 1);
+    CHECK(received == 0);
+  }
+  ::close(ends[0]);
+  ::close(ends[1]);
 }
 
 TEST_CASE("a deadline in the past means that nothing runs", "[deadline]") {
