@@ -25,6 +25,7 @@ function(troupe_add_consumer_test variant promise)
             -D SHARED=${BUILD_SHARED_LIBS}
             -D "WORK=${CMAKE_CURRENT_BINARY_DIR}/consumer/${variant}"
             -D "COMPILER=${CMAKE_CXX_COMPILER}"
+            -D "CCACHE=${TROUPE_CCACHE}"
             -D "PREFIX_PATH=${CMAKE_PREFIX_PATH}"
             -P "${CMAKE_CURRENT_SOURCE_DIR}/consumer/check.cmake")
   set_tests_properties("${name}" PROPERTIES TIMEOUT 1800 LABELS package)

@@ -4,9 +4,9 @@
 #   subproject       by add_subdirectory
 #
 # Takes VARIANT, SOURCE (troupe's folder), BUILD (troupe's build folder), SHARED
-# (whether BUILD holds shared libraries), WORK (a folder of its own), COMPILER, and
-# PREFIX_PATH (where CAF may be found). A package of the kind that BUILD does not
-# hold is built here.
+# (whether BUILD holds shared libraries), WORK (a folder of its own), COMPILER,
+# CCACHE (the compiler cache, if any), and PREFIX_PATH (where CAF may be found). A
+# package of the kind that BUILD does not hold is built here.
 
 function(run)
   execute_process(COMMAND ${ARGV} RESULT_VARIABLE status
@@ -20,6 +20,9 @@ endfunction()
 
 set(common -G Ninja -D CMAKE_BUILD_TYPE=Release
     -D "CMAKE_CXX_COMPILER=${COMPILER}")
+if(CCACHE)
+  list(APPEND common -D "CMAKE_CXX_COMPILER_LAUNCHER=${CCACHE}")
+endif()
 set(prefix "${WORK}/prefix")
 file(REMOVE_RECURSE "${prefix}" "${WORK}/consumer")
 
