@@ -104,6 +104,12 @@ bool completion_list::is_exhausted() const noexcept {
          || released_.load(std::memory_order_acquire) == count_;
 }
 
+bool completion_list::next_is_there() const noexcept {
+  return ready_ != nullptr
+         || complete_.load(std::memory_order_relaxed) != nullptr
+         || is_exhausted();
+}
+
 // -- the side of the operations -----------------------------------------------
 
 void completion_list::part_end::on_complete(op_state&) noexcept {
