@@ -435,10 +435,12 @@ void imap_core::work(context& ctx) noexcept {
       cell.end_request();
       complete(*found);
       looking_.fetch_add(1, std::memory_order_seq_cst);
-      called_away =
-          !is_helping
-          && cell.home().attention().load(std::memory_order_relaxed) > 0
-          && cell.home().take_attention();
+      called_away = !is_helping
+                    && cell.home()
+                               .attention(priority::normal)
+                               .load(std::memory_order_relaxed)
+                           > 0
+                    && cell.home().take_attention(priority::normal);
     }
     looking_.fetch_sub(1, std::memory_order_seq_cst);
     pumping_.fetch_sub(1, std::memory_order_seq_cst);
