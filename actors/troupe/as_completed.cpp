@@ -26,6 +26,7 @@ void completion_list::do_pull() noexcept {
     auto part = end.part;
     // Released by `on_complete`, since parts may outlive the stream.
     face_.ref();
+    part->measure();
     if (!cancelled_.load(std::memory_order_seq_cst))
       part->start();
     begun_.store(i + 1, std::memory_order_seq_cst);
@@ -102,6 +103,12 @@ void completion_list::do_release(part_end&) noexcept {
 bool completion_list::is_exhausted() const noexcept {
   return stopped_.load(std::memory_order_acquire)
          || released_.load(std::memory_order_acquire) == count_;
+}
+
+bool completion_list::next_is_there() const noexcept {
+  return ready_ != nullptr
+         || complete_.load(std::memory_order_relaxed) != nullptr
+         || is_exhausted();
 }
 
 // -- the side of the operations -----------------------------------------------

@@ -53,6 +53,8 @@ protected:
 
   bool is_exhausted() const noexcept;
 
+  bool next_is_there() const noexcept;
+
 private:
   struct on_token {
     completion_list* target;
@@ -90,6 +92,8 @@ public:
   void set_stop_token(std::stop_token token) override {
     do_set_stop_token(std::move(token));
   }
+
+  bool is_there() const noexcept override { return next_is_there(); }
 
   void help() noexcept override { do_help(); }
 

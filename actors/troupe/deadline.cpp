@@ -80,6 +80,10 @@ protected:
 private:
   void late_from_the_start() {
     over_.store(true);
+    if (source_->complete_partly(ec::deadline_exceeded)) {
+      finish_with(source_->failed());
+      return;
+    }
     source_->forget();
     finish_with(make_failure(ec::deadline_exceeded,
                              "the deadline had passed before it was started",

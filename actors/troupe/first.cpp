@@ -35,6 +35,7 @@ void race_state::begin() {
     ends_[i].index = i;
     // Released by `lane_end::on_complete`.
     ref();
+    part.measure();
     part.start();
     begun_.store(i + 1, std::memory_order_seq_cst);
     // Whoever ended the race meanwhile has passed over this part, unless it saw

@@ -8,8 +8,9 @@
 
 namespace troupe {
 
-gather_state::gather_state(std::vector<ref_ptr<op_state>> parts)
-    : parts_{std::move(parts)} {}
+gather_state::gather_state(std::vector<ref_ptr<op_state>> parts,
+                           on_failure policy)
+    : parts_{std::move(parts)}, policy_{policy} {}
 
 gather_state::~gather_state() {
   if (!started())
@@ -19,6 +20,9 @@ gather_state::~gather_state() {
 
 void gather_state::begin() {
   form_groups();
+  if (policy_ == on_failure::settle_each)
+    for (auto& part : started_)
+      part->measure();
   if (progress_)
     watch_progress();
   if (started_.empty()) {
@@ -71,7 +75,9 @@ void gather_state::form_group(dispatcher* home, std::vector<batch*> members) {
   if (members.size() == 1) {
     made = ref_ptr<batch>{members.front()};
   } else {
-    made = make_ref<group_batch>(std::move(members));
+    made = make_ref<group_batch>(std::move(members),
+                                 policy_ == on_failure::settle_each);
+    groups_.push_back(made.get());
     made->set_home(ref_ptr<dispatcher>{home});
     if (!label().empty())
       made->set_label(label());
@@ -94,8 +100,9 @@ void gather_state::watch_progress() {
 void gather_state::on_complete(op_state& part) noexcept {
   if (progress_ && !part.as_batch())
     progress_->add_done(1, part.failed() ? 1 : 0);
-  if (auto why = part.failed())
-    fail(std::move(why));
+  if (policy_ == on_failure::cancel_others)
+    if (auto why = part.failed())
+      fail(std::move(why));
   if (barrier_->arrive(1))
     end();
 }

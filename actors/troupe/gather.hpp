@@ -24,7 +24,11 @@ class dispatcher;
 /// the rest on the first failure.
 class gather_state : public plain_op, private continuation {
 public:
-  explicit gather_state(std::vector<ref_ptr<op_state>> parts);
+  /// What a failed part means for the others.
+  enum class on_failure : std::uint8_t { cancel_others, settle_each };
+
+  explicit gather_state(std::vector<ref_ptr<op_state>> parts,
+                        on_failure policy = on_failure::cancel_others);
 
   ~gather_state() override;
 
@@ -45,6 +49,12 @@ protected:
 
   void drop(ec why) noexcept override;
 
+  /// Everything that had started has returned.
+  virtual void end() noexcept;
+
+  /// Returns the batches that were made of single requests.
+  const std::vector<batch*>& groups() const noexcept { return groups_; }
+
   /// Returns the parts, in input order.
   const std::vector<ref_ptr<op_state>>& parts() const noexcept {
     return parts_;
@@ -61,7 +71,6 @@ private:
   void form_group(dispatcher* home, std::vector<batch*> members);
   void watch_progress();
   void fail(failure_ptr why) noexcept;
-  void end() noexcept;
 
   std::vector<ref_ptr<op_state>> parts_;
   // What is set for the batches that are made of single requests.
@@ -71,6 +80,8 @@ private:
   // What is really started: the parts, where single requests of the same pool
   // are replaced by one batch of them.
   std::vector<ref_ptr<op_state>> started_;
+  std::vector<batch*> groups_;
+  const on_failure policy_;
   // How many of these have begun, from the first on: only they can be stopped
   // by other threads.
   std::atomic<std::size_t> begun_{0};

@@ -43,6 +43,8 @@ void stream_core::add(step& waiter) {
   // On this thread, which is the reader's. Nobody else begins anything, so
   // there must be one under way for each that waits.
   pull(false, true);
+  if (waiting() == 0 && !is_there())
+    patience_.wait_for([this] { return is_there(); });
   step* served = nullptr;
   {
     std::lock_guard guard{mutex_};
@@ -405,17 +407,16 @@ void imap_core::need_pump() noexcept {
 imap_core::slot* imap_core::claim_patiently() noexcept {
   if (auto found = claim())
     return found;
-  static const auto alone = std::thread::hardware_concurrency() < 2;
-  if (alone || is_helping)
+  // A reader that runs the pump itself will publish nothing meanwhile.
+  if (is_helping)
     return nullptr;
   auto until = std::chrono::steady_clock::now() + pump_patience;
   do {
-    for (int i = 0; i < 16; ++i) {
-      pause();
-      if (has_unclaimed())
-        if (auto found = claim())
-          return found;
-    }
+    // The reader may be on this very processor.
+    std::this_thread::yield();
+    if (has_unclaimed())
+      if (auto found = claim())
+        return found;
   } while (!range_ended_.load(std::memory_order_relaxed)
            && std::chrono::steady_clock::now() < until);
   return nullptr;

@@ -4,7 +4,9 @@
 
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -14,6 +16,7 @@
 #include <optional>
 #include <ranges>
 #include <stop_token>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -26,6 +29,40 @@
 namespace troupe {
 
 // -- sources ------------------------------------------------------------------
+
+/// Decides whether a thread looks for a result for some microseconds before it
+/// sleeps: as long as that mostly was enough. Elements that take as little time
+/// as a wake-up are worth it; for the others, looking is given up soon.
+class short_wait {
+public:
+  /// Looks until `is_there()`, for as long as it is worth it. Returns what that
+  /// said last.
+  template <class Predicate>
+  bool wait_for(Predicate is_there) noexcept {
+    if (skip_ > 0) {
+      --skip_;
+      return false;
+    }
+    auto until = std::chrono::steady_clock::now() + patience;
+    do {
+      // Whoever brings it may be on this very processor.
+      std::this_thread::yield();
+      if (is_there()) {
+        penalty_ = 1;
+        return true;
+      }
+    } while (std::chrono::steady_clock::now() < until);
+    skip_ = penalty_ = std::min(2 * penalty_, 16u);
+    return false;
+  }
+
+private:
+  // About what going to sleep and being woken cost. A guess.
+  static constexpr auto patience = std::chrono::microseconds{5};
+
+  unsigned skip_ = 0;
+  unsigned penalty_ = 1;
+};
 
 /// One result on its way to the reader.
 struct stream_node {
@@ -81,6 +118,9 @@ public:
 
   virtual void set_stop_token(std::stop_token token) = 0;
 
+  /// Returns whether there is something to read, for who waits alone.
+  virtual bool is_there() const noexcept = 0;
+
   /// Gives a worker that waits for its own pool the chance to do the work.
   virtual void help() noexcept = 0;
 
@@ -128,6 +168,8 @@ private:
   step* match_waiters() noexcept;
   static void finish_all(step* served) noexcept;
 
+  // The reader's.
+  short_wait patience_;
   std::mutex mutex_;
   step* first_ = nullptr;
   step* last_ = nullptr;
@@ -520,6 +562,8 @@ protected:
 
   void do_release(slot& node) noexcept;
 
+  bool next_is_there() const noexcept;
+
   bool is_exhausted() const noexcept {
     return range_ended_.load(std::memory_order_acquire)
            && (stopped_.load(std::memory_order_acquire)
@@ -541,7 +585,6 @@ private:
 
   static failure_ptr stopped();
 
-  bool next_is_there() const noexcept;
   void end_range(failure_ptr why) noexcept;
   void publish(slot& next) noexcept;
   bool has_unclaimed() const noexcept;
@@ -622,6 +665,8 @@ public:
   void set_stop_token(std::stop_token token) override {
     do_set_stop_token(std::move(token));
   }
+
+  bool is_there() const noexcept override { return next_is_there(); }
 
   void help() noexcept override { do_help(); }
 

@@ -20,6 +20,7 @@
 #include "troupe/pool.hpp"
 #include "troupe/run.hpp"
 #include "troupe/semaphore.hpp"
+#include "troupe/settled.hpp"
 #include "troupe/shield.hpp"
 #include "troupe/stream.hpp"
 #include "troupe/task.hpp"

@@ -500,6 +500,51 @@ std::uint32_t batch::late() const noexcept {
   return late_count_.load(std::memory_order_relaxed);
 }
 
+call_report batch::report() const noexcept {
+  if (in_group_)
+    return {waited_, elapsed_, worker_, 0};
+  return {waited_, elapsed_ - waited_, worker_,
+          failed() && !failed()->started ? 0 : attempts(0)};
+}
+
+bool batch::asked_to_stop() const noexcept {
+  if (in_group_)
+    return member_stopped_;
+  auto why = drop_reason_.load(std::memory_order_acquire);
+  // A failed sibling counts as nobody's wish.
+  return why != ec{} && why != ec::request_failed;
+}
+
+void batch::note_begin(const worker_cell& cell) noexcept {
+  // Of several attempts, the first.
+  if (!measured_ || worker_ != 0)
+    return;
+  worker_ = cell.id();
+  waited_ = std::chrono::steady_clock::now() - submitted_at_;
+}
+
+bool batch::begin_member(std::chrono::nanoseconds waited, int worker) noexcept {
+  // Before it is seen to run.
+  waited_ = waited;
+  worker_ = worker;
+  auto expected = member_state::waiting;
+  return member_.compare_exchange_strong(expected, member_state::running,
+                                         std::memory_order_acq_rel);
+}
+
+void batch::end_member(std::chrono::nanoseconds ran, bool stopped) noexcept {
+  elapsed_ = ran;
+  member_stopped_ = stopped;
+  member_.store(member_state::ended, std::memory_order_release);
+}
+
+bool batch::drop_member() noexcept {
+  auto expected = member_state::waiting;
+  return member_.compare_exchange_strong(expected, member_state::dropped,
+                                         std::memory_order_acq_rel)
+         || expected == member_state::dropped;
+}
+
 bool batch::plain() const noexcept {
   auto more = find_extras();
   return size_ == 1 && !started() && !modified_

@@ -121,6 +121,8 @@ public:
 
   void help() noexcept override;
 
+  void measure() noexcept final { measured_ = true; }
+
   std::chrono::nanoseconds spin() const noexcept override;
 
   clock& time() const noexcept override;
@@ -151,6 +153,43 @@ public:
   /// Returns how many times the request ran that is, or was last, tried again;
   /// 1 if it never was.
   unsigned attempts(std::uint32_t index) const noexcept;
+
+  call_report report() const noexcept final;
+
+  bool asked_to_stop() const noexcept final;
+
+  // -- as a member of a group whose members are told apart --------------------
+
+  /// How far a member came. It changes once from `waiting`, by who starts it or
+  /// by who drops it.
+  enum class member_state : std::uint8_t { waiting, dropped, running, ended };
+
+  void join_group() noexcept { in_group_ = true; }
+
+  /// Returns whether this batch runs as a member of such a group.
+  bool in_group() const noexcept { return in_group_; }
+
+  /// Starts the member on the worker `worker`, `waited` after the submit.
+  /// Returns false if it was dropped.
+  bool begin_member(std::chrono::nanoseconds waited, int worker) noexcept;
+
+  /// Publishes its outcome, after `ran`. `stopped` says whether it was asked to
+  /// stop before.
+  void end_member(std::chrono::nanoseconds ran, bool stopped) noexcept;
+
+  /// Sees to it that the member does not start. Returns false if it has.
+  bool drop_member() noexcept;
+
+  /// Returns how far it came. If it has ended, its outcome may be read; if it
+  /// runs, what `report` says but for how long.
+  member_state member() const noexcept {
+    return member_.load(std::memory_order_acquire);
+  }
+
+  /// Returns when the batch was submitted.
+  std::chrono::steady_clock::time_point submitted_at() const noexcept {
+    return submitted_at_;
+  }
 
   /// Returns whether nothing but the requests themselves hangs on this batch,
   /// so that a gather may run them as part of its own.
@@ -200,6 +239,12 @@ protected:
   /// Counts requests that returned, `failed` of them by an exception.
   void settle(std::uint32_t requests, std::uint32_t failed) noexcept;
 
+  /// Notes that its only request begins on `cell`, if somebody wants to know.
+  void note_begin(const worker_cell& cell) noexcept;
+
+  /// Counts requests that will not run.
+  void count_dropped(std::uint32_t requests) noexcept;
+
   /// Destroys the user's function and arguments.
   virtual void destroy_input() noexcept = 0;
 
@@ -223,7 +268,6 @@ private:
   lane_array* ensure_lanes() noexcept;
   std::uint32_t unstarted() const noexcept;
   void drop_unstarted() noexcept;
-  void count_dropped(std::uint32_t requests) noexcept;
   void deliver() noexcept;
   bool retry_later(const std::exception_ptr& exception, std::uint32_t index,
                    worker_cell& cell) noexcept;
@@ -249,6 +293,11 @@ private:
   // Whether a modifier says how this batch, by itself, is to be served.
   bool modified_ = false;
   bool may_repeat_ = false;
+  bool measured_ = false;
+  bool in_group_ = false;
+  // Of a member: whether it was asked to stop before it ended.
+  bool member_stopped_ = false;
+  std::atomic<member_state> member_{member_state::waiting};
 
   enum class phase : std::uint8_t { made, admitted, over };
   std::atomic<phase> phase_{phase::made};
@@ -260,6 +309,9 @@ private:
   const std::uint32_t size_;
   std::chrono::steady_clock::time_point submitted_at_;
   std::chrono::nanoseconds elapsed_{0};
+  // Of a single request that is measured, until it began; and where.
+  std::chrono::nanoseconds waited_{0};
+  int worker_ = 0;
   std::uint64_t id_ = 0;
   std::atomic<extras*> extras_{nullptr};
 

@@ -22,6 +22,8 @@ public:
         return leave_reason::exhausted;
       auto claimed = mine.claimed_lane();
       if (claimed == nullptr) {
+        if (size() == 1)
+          this->note_begin(cell);
         auto result = self.run_one(single.begin, ctx);
         if (result != run_result::again)
           settle(1, result == run_result::failed);

@@ -88,9 +88,14 @@ public:
   worker_cell& cell() const noexcept { return cell_; }
 
 private:
+  friend class group_batch;
+
   batch& batch_;
   worker_cell& cell_;
   batch& stopper_;
+  // When the request before `next_` ended: that one begins then.
+  std::chrono::steady_clock::time_point boundary_;
+  std::uint32_t next_ = 0;
 };
 
 // -- bad input ----------------------------------------------------------------

@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <utility>
 #include <vector>
 
@@ -15,12 +16,21 @@ namespace troupe {
 /// them; whoever wants these keeps the members alive.
 class group_batch final : public batch_loop<group_batch> {
 public:
-  explicit group_batch(std::vector<batch*> members)
+  /// `settled` says that each member is told what came of it, and that a failed
+  /// one does not concern the others.
+  explicit group_batch(std::vector<batch*> members, bool settled = false)
       : batch_loop<group_batch>{static_cast<std::uint32_t>(members.size())},
-        members_{std::move(members)} {}
+        members_{std::move(members)},
+        settled_{settled} {
+    if (settled_)
+      for (auto member : members_)
+        member->join_group();
+  }
 
   run_result run_one(std::uint32_t index, context& ctx) noexcept {
     auto& member = *members_[index];
+    if (settled_)
+      return run_settled(member, index, ctx);
     auto result = member.as_single()->run_in_place(*this, ctx.cell());
     if (result == run_result::failed)
       fail(member.failed());
@@ -28,6 +38,27 @@ public:
   }
 
 private:
+  run_result run_settled(batch& member, std::uint32_t index,
+                         context& ctx) noexcept {
+    using std::chrono::steady_clock;
+    // One look at the clock for each request: where one ends, the next begins.
+    auto begin =
+        ctx.next_ == index ? ctx.boundary_ : steady_clock::time_point{};
+    if (begin == steady_clock::time_point{})
+      begin = steady_clock::now();
+    if (!member.begin_member(begin - submitted_at(), ctx.worker())) {
+      count_dropped(1);
+      // It is counted, and there is nothing more to be said about it.
+      return run_result::again;
+    }
+    auto result = member.as_single()->run_in_place(*this, ctx.cell());
+    ctx.boundary_ = steady_clock::now();
+    ctx.next_ = index + 1;
+    member.end_member(ctx.boundary_ - begin,
+                      result == run_result::failed && stop_requested());
+    return result;
+  }
+
   void destroy_input() noexcept override {
     // Those that ran have destroyed theirs.
     if (dropped_some())
@@ -37,6 +68,7 @@ private:
   }
 
   std::vector<batch*> members_;
+  const bool settled_;
 };
 
 } // namespace troupe

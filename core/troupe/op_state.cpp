@@ -67,6 +67,8 @@ void plain_op::do_start() {
   // Released by `finish`.
   ref();
   ref_ptr<plain_op> keep{this};
+  if (measured_)
+    began_at_ = std::chrono::steady_clock::now();
   begin();
   // After `begin`, so that the cancel finds something to cancel. A token that
   // was stopped before calls back right here.
@@ -76,6 +78,8 @@ void plain_op::do_start() {
 
 void plain_op::finish() noexcept {
   auto notify = std::move(notify_);
+  if (measured_ && began_at_ != std::chrono::steady_clock::time_point{})
+    ended_at_ = std::chrono::steady_clock::now();
   complete();
   if (notify)
     notify->on_operation_complete();

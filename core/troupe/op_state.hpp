@@ -106,6 +106,9 @@ public:
   /// the operation can deliver a part. Else does nothing and returns false.
   virtual bool complete_partly(ec why) noexcept;
 
+  /// Asks for a `report`. Before the start.
+  virtual void measure() noexcept {}
+
   /// Gives the calling thread the chance to do part of the work, if it is a
   /// worker that would otherwise block on its own pool.
   virtual void help() noexcept {}
@@ -190,6 +193,12 @@ public:
     return asked_to_stop_.load(std::memory_order_acquire);
   }
 
+  void measure() noexcept override { measured_ = true; }
+
+  call_report report() const noexcept override {
+    return {.ran = ended_at_ - began_at_};
+  }
+
 protected:
   void do_start() final;
 
@@ -225,6 +234,10 @@ private:
   std::stop_token token_;
   std::optional<std::stop_callback<cancel_op>> on_stop_;
   ref_ptr<completion_sink> notify_;
+  // Read only if somebody asked for a report.
+  std::chrono::steady_clock::time_point began_at_;
+  std::chrono::steady_clock::time_point ended_at_;
+  bool measured_ = false;
   std::atomic<bool> asked_to_stop_{false};
 };
 

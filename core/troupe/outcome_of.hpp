@@ -3,6 +3,8 @@
 
 #pragma once
 
+#include <memory>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -10,6 +12,16 @@
 #include "troupe/outcome.hpp"
 
 namespace troupe {
+
+/// Returns a record that carries nothing but the label, for an outcome with a
+/// value; null for none.
+inline failure_ptr label_record(std::string_view label) {
+  if (label.empty())
+    return nullptr;
+  auto record = std::make_shared<failure_record>();
+  record->label = label;
+  return record;
+}
 
 /// Moves the result of `part` out, or says why there is none.
 /// @pre `part.done()`, and its result has type `T`
@@ -22,10 +34,12 @@ outcome<T> outcome_of(op_state& part) {
       report.worker = why->worker;
     return outcome<T>{why, state, report};
   }
+  auto label = label_record(part.label_text());
   if constexpr (std::is_void_v<T>)
-    return outcome<T>{report};
+    return outcome<T>{report, std::move(label)};
   else
-    return outcome<T>{std::move(*static_cast<T*>(part.result())), report};
+    return outcome<T>{std::move(*static_cast<T*>(part.result())), report,
+                      std::move(label)};
 }
 
 } // namespace troupe

@@ -1,0 +1,109 @@
+#include "troupe/settled.hpp"
+
+#include <chrono>
+
+#include "troupe/batch.hpp"
+
+namespace troupe {
+
+using member_state = batch::member_state;
+
+void settled_state::begin() {
+  // Released by `end`, which may come long after a deadline.
+  ref();
+  gather_state::begin();
+  // Only now is it certain what has started.
+  if (phase_.exchange(phase::begun, std::memory_order_seq_cst)
+      == phase::expired)
+    deliver_partly();
+}
+
+void settled_state::end() noexcept {
+  ref_ptr<settled_state> keep{this, adopt_ref};
+  if (!over_.exchange(true, std::memory_order_acq_rel))
+    gather_state::end();
+}
+
+void settled_state::drop(ec why) noexcept {
+  for (auto& part : parts())
+    part->forget();
+  never_started_ =
+      make_failure(why,
+                   why == ec::deadline_exceeded
+                       ? "the deadline had passed before it was started"
+                       : "it was cancelled before it had begun",
+                   false);
+  over_ = true;
+  finish();
+}
+
+bool settled_state::complete_partly(ec why) noexcept {
+  if (!started()) {
+    cancel(why);
+    return true;
+  }
+  reason_ = why;
+  if (phase_.exchange(phase::expired, std::memory_order_seq_cst)
+      == phase::begun)
+    deliver_partly();
+  return true;
+}
+
+void settled_state::deliver_partly() noexcept {
+  if (over_.exchange(true, std::memory_order_acq_rel))
+    return;
+  stop(reason_);
+  never_started_ = make_failure(
+      reason_, "the deadline passed before a worker took it", false);
+  still_running_ = make_failure(
+      reason_,
+      "the deadline passed while it was running; it was asked to stop, and its "
+      "outcome will be dropped",
+      true);
+  collect();
+  gather_state::end();
+}
+
+bool settled_state::ended(op_state& part) const noexcept {
+  auto calls = part.as_batch();
+  if (!calls || !calls->in_group())
+    return part.done();
+  // Dropped here, it cannot start any more.
+  return !calls->drop_member() && calls->member() == member_state::ended;
+}
+
+settled_state::unfinished settled_state::look_at(op_state& part) {
+  auto label = part.label_text();
+  auto calls = part.as_batch();
+  if (!calls || !calls->in_group()) {
+    if (still_running_ && part.started())
+      return {
+          labelled(still_running_, label), outcome_state::still_running, {}};
+    return {labelled(never_started_, label), outcome_state::never_started, {}};
+  }
+  // Those of one pool are in one group.
+  batch* group = nullptr;
+  for (auto each : groups())
+    if (each->home() == calls->home())
+      group = each;
+  auto elapsed = std::chrono::steady_clock::now() - group->submitted_at();
+  if (calls->member() == member_state::dropped) {
+    auto why = never_started_ ? never_started_ : group->failed();
+    return {labelled(why, label),
+            outcome_state::never_started,
+            {.waited = elapsed}};
+  }
+  auto report = calls->report();
+  return {labelled(still_running_, label),
+          outcome_state::still_running,
+          {report.waited, elapsed - report.waited, report.worker, 1}};
+}
+
+failure_ptr settled_state::labelled(const failure_ptr& why,
+                                    std::string_view label) {
+  if (label.empty())
+    return why;
+  return make_failure(why->code, why->text, why->started, std::string{label});
+}
+
+} // namespace troupe
