@@ -371,15 +371,38 @@ config_content parse_config(const std::string& text) {
   return result;
 }
 
-// CAF tells nobody what a thread is for, but it names them.
-bool on_scheduler_thread() noexcept {
-  static thread_local const bool result = [] {
+namespace {
+
+thread_local bool scheduler_thread = false;
+
+class thread_watch final : public caf::thread_hook {
+public:
+  void init(caf::actor_system&) override {}
+
+#if TROUPE_CAF_1
+  void thread_started(caf::thread_owner owner) override {
+    scheduler_thread = owner == caf::thread_owner::scheduler;
+  }
+#else
+  // Is not told what the thread is for, but the thread has its name by now.
+  void thread_started() override {
     char name[16] = {};
     pthread_getname_np(pthread_self(), name, sizeof(name));
-    return std::string_view{name}
-           == (TROUPE_CAF_1 ? "caf.worker" : "caf.multiplexer");
-  }();
-  return result;
+    scheduler_thread = std::string_view{name} == "caf.multiplexer";
+  }
+#endif
+
+  void thread_terminates() override {}
+};
+
+} // namespace
+
+void watch_threads(caf::actor_system_config& cfg) {
+  cfg.add_thread_hook<thread_watch>();
+}
+
+bool on_scheduler_thread() noexcept {
+  return scheduler_thread;
 }
 
 } // namespace troupe::compat

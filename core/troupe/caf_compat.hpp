@@ -166,7 +166,12 @@ caf::message_id send_request(caf::scheduled_actor* self, const caf::actor& to,
 
 // -- threads ------------------------------------------------------------------
 
-/// Returns whether the calling thread is one of CAF's scheduler.
+/// Has systems with this configuration tell `on_scheduler_thread` what their
+/// threads are for.
+void watch_threads(caf::actor_system_config& cfg);
+
+/// Returns whether the calling thread is one of the scheduler of a system whose
+/// threads are watched.
 bool on_scheduler_thread() noexcept;
 
 // -- types --------------------------------------------------------------------

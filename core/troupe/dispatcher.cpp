@@ -139,7 +139,8 @@ void dispatcher::add_unfinished(receipt& what) const {
 void dispatcher::submit(const ref_ptr<batch>& work) {
   auto caller = worker_cell::current();
   auto nested = caller && &caller->home() == this;
-  worker_cell* to_wake = nullptr;
+  trash garbage;
+  std::vector<worker_cell*> to_wake;
   auto over = false;
   auto grow = false;
   {
@@ -172,7 +173,11 @@ void dispatcher::submit(const ref_ptr<batch>& work) {
     // not be listed any more.
     if (!over && work->has_unclaimed()) {
       find_key(*work);
-      to_wake = hand_over(*work);
+      if (auto cell = hand_over(*work))
+        to_wake.push_back(cell);
+      // The limit of the key may be higher than it was.
+      if (work->key_)
+        serve_idle(to_wake, garbage);
       if (work->place_ == batch::place::waiting
           || work->place_ == batch::place::blocked) {
         work->counted_as_queued_ = true;
@@ -184,8 +189,7 @@ void dispatcher::submit(const ref_ptr<batch>& work) {
   }
   if (over)
     end_outstanding();
-  if (to_wake)
-    wake(*to_wake);
+  wake_all(to_wake);
   if (grow)
     staff_->grow();
 }
@@ -198,9 +202,11 @@ void dispatcher::requeue(batch& work) {
     lock guard{mutex_};
     if (!work.has_unclaimed() || work.phase_.load() == batch::phase::over)
       return;
-    if (work.place_ == batch::place::nowhere)
-      to_wake = hand_over(work);
-    else if (idle_ && work.place_ == batch::place::running) {
+    if (work.place_ == batch::place::nowhere) {
+      // One that has all the workers it may have is listed when one leaves.
+      if (work.participants_ < work.max_in_flight_)
+        to_wake = hand_over(work);
+    } else if (idle_ && work.place_ == batch::place::running) {
       auto cell = idle_;
       remove_idle(*cell);
       if (give(*cell, work))
@@ -217,10 +223,19 @@ void dispatcher::requeue(batch& work) {
 
 void dispatcher::withdraw(batch& work) noexcept {
   ref_ptr<batch> keep{&work};
-  lock guard{mutex_};
-  if (work.place_ == batch::place::nowhere || work.has_unclaimed())
-    return;
-  unlist(work);
+  trash garbage;
+  std::vector<worker_cell*> to_wake;
+  {
+    lock guard{mutex_};
+    if (work.place_ == batch::place::nowhere || work.has_unclaimed())
+      return;
+    unlist(work);
+    if (work.key_) {
+      unblock(*work.key_);
+      serve_idle(to_wake, garbage);
+    }
+  }
+  wake_all(to_wake);
 }
 
 // -- the worker's side --------------------------------------------------------
@@ -258,7 +273,7 @@ worker_cell::hand_off dispatcher::next(worker_cell& cell,
   // Declared before the lock: what drops here must not do so under it.
   trash garbage;
   ref_ptr<batch> work;
-  worker_cell* to_wake = nullptr;
+  std::vector<worker_cell*> to_wake;
   auto retired = false;
   auto grow = false;
   {
@@ -280,7 +295,7 @@ worker_cell::hand_off dispatcher::next(worker_cell& cell,
       // It may have come for a batch that waits: somebody else must.
       if (somebody_waits()) {
         call_workers(1);
-        to_wake = hand_over_waiting(garbage);
+        serve_idle(to_wake, garbage);
       }
       live_.fetch_sub(1, std::memory_order_relaxed);
       cell.alive_ = false;
@@ -292,8 +307,7 @@ worker_cell::hand_off dispatcher::next(worker_cell& cell,
     if (wants_growth() && !growth_asked_)
       grow = growth_asked_ = true;
   }
-  if (to_wake)
-    wake(*to_wake);
+  wake_all(to_wake);
   if (grow)
     staff_->grow();
   return {std::move(work), retired};
@@ -301,7 +315,8 @@ worker_cell::hand_off dispatcher::next(worker_cell& cell,
 
 void dispatcher::lost(worker_cell& cell, ref_ptr<batch> held) {
   auto handed = std::move(held);
-  worker_cell* to_wake = nullptr;
+  trash garbage;
+  std::vector<worker_cell*> to_wake;
   auto grow = false;
   {
     lock guard{mutex_};
@@ -324,14 +339,16 @@ void dispatcher::lost(worker_cell& cell, ref_ptr<batch> held) {
       leave(*handed);
       if (handed->participants_ == 0 && handed->has_unclaimed()) {
         unlist(*handed);
-        to_wake = hand_over(*handed);
+        if (auto other = hand_over(*handed))
+          to_wake.push_back(other);
       }
+      release_key(*handed);
+      serve_idle(to_wake, garbage);
     }
     if (wants_growth() && !growth_asked_)
       grow = growth_asked_ = true;
   }
-  if (to_wake)
-    wake(*to_wake);
+  wake_all(to_wake);
   if (grow)
     staff_->grow();
 }
@@ -358,8 +375,17 @@ void dispatcher::account(batch& work) noexcept {
   auto before =
       work.phase_.exchange(batch::phase::over, std::memory_order_seq_cst);
   if (work.wanted_key()) {
-    lock guard{mutex_};
-    forget_key(work);
+    trash garbage;
+    std::vector<worker_cell*> to_wake;
+    {
+      lock guard{mutex_};
+      if (work.key_) {
+        unlist(work);
+        release_key(work);
+        serve_idle(to_wake, garbage);
+      }
+    }
+    wake_all(to_wake);
   }
   if (before == batch::phase::admitted)
     end_outstanding();
@@ -429,8 +455,7 @@ void dispatcher::resize(std::size_t workers) {
     if (wants_growth() && !growth_asked_)
       grow = growth_asked_ = true;
   }
-  for (auto cell : to_wake)
-    wake(*cell);
+  wake_all(to_wake);
   if (grow)
     staff_->grow();
 }
@@ -457,8 +482,7 @@ clock::time_point dispatcher::retire_idle(clock::time_point now) {
     if (live_workers() > options_.min_workers)
       again = oldest + options_.idle_timeout;
   }
-  for (auto cell : to_wake)
-    wake(*cell);
+  wake_all(to_wake);
   return again;
 }
 
@@ -493,8 +517,7 @@ void dispatcher::close() {
     lock guard{mutex_};
     to_wake = close_under_lock();
   }
-  for (auto cell : to_wake)
-    wake(*cell);
+  wake_all(to_wake);
 }
 
 bool dispatcher::close_if_drained() {
@@ -505,8 +528,7 @@ bool dispatcher::close_if_drained() {
       return false;
     to_wake = close_under_lock();
   }
-  for (auto cell : to_wake)
-    wake(*cell);
+  wake_all(to_wake);
   return true;
 }
 
@@ -569,12 +591,18 @@ void dispatcher::begin_part(worker_cell& cell, batch& work) noexcept {
 void dispatcher::leave(batch& work) noexcept {
   --work.participants_;
   --class_of(work).participants;
-  if (work.key_) {
+  if (work.key_)
     --work.key_->in_use;
-    unblock(*work.key_);
-    if (work.phase_.load() == batch::phase::over)
-      forget_key(work);
-  }
+}
+
+// A worker has left, and the batch is listed as it should be: others may have
+// the room that it had.
+void dispatcher::release_key(batch& work) noexcept {
+  if (!work.key_)
+    return;
+  unblock(*work.key_);
+  if (work.phase_.load() == batch::phase::over)
+    forget_key(work);
 }
 
 // A worker leaves. If it was called away as the last one, the batch is left for
@@ -591,6 +619,7 @@ void dispatcher::end_part(batch& work) noexcept {
   } else if (work.place_ == batch::place::nowhere) {
     relist(work);
   }
+  release_key(work);
 }
 
 // Lists a batch that has workers, if it may have more; one that only lacks room
@@ -614,6 +643,7 @@ void dispatcher::find_key(batch& work) {
   ++share.users;
   work.key_ = &share;
   work.holds_key_ = true;
+  unblock(share);
 }
 
 // The batch is over, but workers may be on their way back from it.
@@ -649,6 +679,9 @@ ref_ptr<batch> dispatcher::pick(batch_list& from, trash& garbage) {
     ref_ptr<batch> first{from.first};
     if (!first->has_unclaimed()) {
       unlist(*first);
+      // The room that it had waited for is free for the next one.
+      if (first->key_)
+        unblock(*first->key_);
       garbage.push_back(std::move(first));
     } else if (!may_have_worker(*first)) {
       // Its key has no room any more. Still queued, if it was.
@@ -684,12 +717,15 @@ ref_ptr<batch> dispatcher::pick_of(service_class& from, worker_cell& cell,
 ref_ptr<batch> dispatcher::pick_next(worker_cell& cell, trash& garbage) {
   ref_ptr<batch> found;
   auto left_first = std::exchange(cell.served_waiting_, false);
-  for (auto& of : classes_)
-    if (!found && of.passed_over >= most_passed_over && of.has_waiting())
-      found = pick_of(of, cell, left_first, garbage);
-  for (auto& of : classes_)
-    if (!found)
-      found = pick_of(of, cell, left_first, garbage);
+  // Again if something was unblocked in a list that had been looked at.
+  do {
+    for (auto& of : classes_)
+      if (!found && of.passed_over >= most_passed_over && of.has_waiting())
+        found = pick_of(of, cell, left_first, garbage);
+    for (auto& of : classes_)
+      if (!found)
+        found = pick_of(of, cell, left_first, garbage);
+  } while (!found && somebody_waits());
   if (!somebody_waits()) {
     // Nobody needs to come back for more batches than wait.
     for (auto& wanted : attention_)
@@ -754,6 +790,8 @@ bool dispatcher::give(worker_cell& cell, batch& work) noexcept {
 // Gives a batch to an idle worker, or lets it wait. Returns the worker if it
 // must be woken.
 worker_cell* dispatcher::hand_over(batch& work) noexcept {
+  // Called for those that have fewer workers than they may have; so it is the
+  // key.
   if (!may_have_worker(work)) {
     list(work, batch::place::blocked);
     return nullptr;
@@ -770,16 +808,26 @@ worker_cell* dispatcher::hand_over(batch& work) noexcept {
   return give(*cell, work) ? cell : nullptr;
 }
 
-// Gives the first batch that waits to an idle worker, if there are both.
-worker_cell* dispatcher::hand_over_waiting(trash& garbage) noexcept {
-  auto cell = idle_;
-  if (cell == nullptr)
-    return nullptr;
-  auto work = pick_next(*cell, garbage);
-  if (!work)
-    return nullptr;
-  remove_idle(*cell);
-  return give(*cell, *work) ? cell : nullptr;
+// Gives what waits to idle workers, as long as there are both: after something
+// that let batches wait which had been blocked.
+void dispatcher::serve_idle(std::vector<worker_cell*>& to_wake,
+                            trash& garbage) {
+  while (idle_ && somebody_waits()) {
+    auto work = pick_next(*idle_, garbage);
+    if (!work)
+      return;
+    auto cell = idle_;
+    remove_idle(*cell);
+    if (give(*cell, *work))
+      to_wake.push_back(cell);
+    // The list may have had the last reference but this one.
+    garbage.push_back(std::move(work));
+  }
+}
+
+void dispatcher::wake_all(const std::vector<worker_cell*>& cells) noexcept {
+  for (auto cell : cells)
+    wake(*cell);
 }
 
 bool dispatcher::give_retire(worker_cell& cell) noexcept {

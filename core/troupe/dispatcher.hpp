@@ -240,6 +240,7 @@ private:
   void list(batch& work, batch::place where) noexcept;
   void unlist(batch& work) noexcept;
   void leave(batch& work) noexcept;
+  void release_key(batch& work) noexcept;
   void end_part(batch& work) noexcept;
   ref_ptr<batch> pick(batch_list& from, trash& garbage);
   ref_ptr<batch> pick_of(service_class& from, worker_cell& cell,
@@ -259,7 +260,8 @@ private:
   bool give(worker_cell& cell, batch& work) noexcept;
   bool give_retire(worker_cell& cell) noexcept;
   worker_cell* hand_over(batch& work) noexcept;
-  worker_cell* hand_over_waiting(trash& garbage) noexcept;
+  void serve_idle(std::vector<worker_cell*>& to_wake, trash& garbage);
+  void wake_all(const std::vector<worker_cell*>& cells) noexcept;
   std::vector<worker_cell*> close_under_lock();
   void end_outstanding() noexcept;
   void begin_part(worker_cell& cell, batch& work) noexcept;

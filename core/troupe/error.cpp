@@ -231,6 +231,7 @@ namespace {
 
 void register_messages(caf::actor_system_config& cfg) {
   compat::add_types<caf::id_block::troupe>(cfg);
+  compat::watch_threads(cfg);
 }
 
 } // namespace troupe

@@ -141,7 +141,8 @@ CAF_ERROR_CODE_ENUM(troupe::ec)
 
 namespace troupe {
 
-/// Registers the types above with CAF. `with_options` calls it; call it in the
+/// Registers the types above with CAF, and lets troupe know which threads must
+/// not be blocked. `with_options` calls it; call it in the
 /// constructor of a config class that does not use the mix-in.
 void register_messages(caf::actor_system_config& cfg);
 
