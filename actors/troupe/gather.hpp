@@ -60,6 +60,11 @@ protected:
     return parts_;
   }
 
+  /// Gives up one part, once all are complete.
+  ref_ptr<op_state> take_part(std::size_t index) noexcept {
+    return std::move(parts_[index]);
+  }
+
   /// Gives up the parts, once all are complete.
   std::vector<ref_ptr<op_state>> take_parts() noexcept {
     return std::move(parts_);

@@ -76,7 +76,7 @@ settled_state::unfinished settled_state::look_at(op_state& part) {
   auto label = part.label_text();
   auto calls = part.as_batch();
   if (!calls || !calls->in_group()) {
-    if (still_running_ && part.started())
+    if (partly() && part.started())
       return {
           labelled(still_running_, label), outcome_state::still_running, {}};
     return {labelled(never_started_, label), outcome_state::never_started, {}};

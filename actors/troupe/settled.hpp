@@ -14,6 +14,7 @@
 
 #include "troupe/first.hpp"
 #include "troupe/gather.hpp"
+#include "troupe/huge_pages.hpp"
 #include "troupe/outcome_of.hpp"
 
 namespace troupe {
@@ -50,14 +51,18 @@ protected:
 
   template <class T>
   outcome<T> take(std::size_t index) {
-    auto& part = *parts()[index];
-    if (ended(part))
-      return outcome_of<T>(part);
-    auto rest = look_at(part);
+    // Once all have ended, each part goes as soon as it has been read, while it
+    // is in the cache. Before, workers may still be in it.
+    auto part = partly() ? parts()[index] : take_part(index);
+    if (ended(*part))
+      return outcome_of<T>(*part);
+    auto rest = look_at(*part);
     return outcome<T>{std::move(rest.why), rest.state, rest.report};
   }
 
 private:
+  bool partly() const noexcept { return still_running_ != nullptr; }
+
   bool ended(op_state& part) const noexcept;
   unfinished look_at(op_state& part);
   failure_ptr labelled(const failure_ptr& why, std::string_view label);
@@ -113,6 +118,7 @@ private:
   void collect() override {
     auto& all = result_.emplace();
     all.reserve(parts().size());
+    advise_huge_pages(all.data(), all.capacity() * sizeof(outcome<T>));
     for (std::size_t i = 0; i < parts().size(); ++i)
       all.push_back(take<T>(i));
   }

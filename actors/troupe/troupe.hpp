@@ -24,3 +24,4 @@
 #include "troupe/shield.hpp"
 #include "troupe/stream.hpp"
 #include "troupe/task.hpp"
+#include "troupe/task_group.hpp"

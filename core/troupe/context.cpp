@@ -1,11 +1,13 @@
 #include "troupe/context.hpp"
 
+#include <fmt/format.h>
+
 namespace troupe {
 
 std::string context::describe() const {
   std::string text;
   if (!label().empty())
-    text = "'" + std::string{label()} + "'";
+    text = fmt::format("'{}'", label());
   text += batch_.tags_text();
   text += text.empty() ? "worker " : " on worker ";
   text += cell_.name();
