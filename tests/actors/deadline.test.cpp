@@ -36,8 +36,8 @@ struct timed_pool {
       : io{sys, pool_options{
                     .workers = workers, .idle_timeout = 1h, .clock = clock}} {}
 
-  std::shared_ptr<test::manual_clock> clock =
-      std::make_shared<test::manual_clock>();
+  test::manual_time time;
+  std::shared_ptr<test::manual_clock> clock = time.clock;
   pool io;
 };
 

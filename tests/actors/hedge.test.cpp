@@ -27,8 +27,8 @@ namespace {
 
 /// Two workers, and time that stands still.
 struct hedged_world : actor_world {
-  std::shared_ptr<test::manual_clock> clock =
-      std::make_shared<test::manual_clock>();
+  test::manual_time time;
+  std::shared_ptr<test::manual_clock> clock = time.clock;
   pool io{sys, pool_options{.workers = 2, .idle_timeout = 1h, .clock = clock}};
 };
 

@@ -229,7 +229,8 @@ TEST_CASE("at a deadline gather_settled delivers what has finished",
   auto how = GENERATE(way::get, way::then, way::co_await_);
   CAPTURE(how);
   test::actor_world world;
-  auto clock = std::make_shared<test::manual_clock>();
+  test::manual_time time;
+  auto clock = time.clock;
   troupe::pool pool{world.sys, pool_options{.workers = 1, .clock = clock}};
   test::gate begun;
   begun.open();
@@ -275,7 +276,8 @@ TEST_CASE("at a deadline gather_settled delivers what has finished",
 TEST_CASE("at a deadline each kind of operation says how far it came",
           "[settled]") {
   test::actor_world world;
-  auto clock = std::make_shared<test::manual_clock>();
+  test::manual_time time;
+  auto clock = time.clock;
   troupe::pool pool{world.sys, pool_options{.workers = 1, .clock = clock}};
   troupe::event never{world.sys};
   test::gate door;
@@ -317,7 +319,8 @@ TEST_CASE("outcomes at a deadline are whole, and count what ran", "[settled]") {
   // whole or not at all, and one that is said never to have started must not.
   test::actor_world world;
   for (int round = 0; round < 60; ++round) {
-    auto clock = std::make_shared<test::manual_clock>();
+    test::manual_time time;
+    auto clock = time.clock;
     troupe::pool pool{world.sys, pool_options{.workers = 3, .clock = clock}};
     auto ran = std::make_shared<std::vector<std::atomic<int>>>(400);
     std::vector<operation<std::string>> ops;

@@ -50,8 +50,8 @@ struct timed_crew {
   /// worker is idle then.
   void wait_for_backoff() { crew.wait_until_idle(); }
 
-  std::shared_ptr<test::manual_clock> clock =
-      std::make_shared<test::manual_clock>();
+  test::manual_time time;
+  std::shared_ptr<test::manual_clock> clock = time.clock;
   thread_crew crew;
 };
 

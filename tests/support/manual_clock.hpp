@@ -5,6 +5,7 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -48,10 +49,27 @@ public:
       wake();
   }
 
+  /// Drops all timers. What they hold may hold a pool, and that this clock.
+  void forget_timers() {
+    decltype(timers_) dropped;
+    std::lock_guard guard{mutex_};
+    dropped.swap(timers_);
+  }
+
 private:
   mutable std::mutex mutex_;
   time_point now_{std::chrono::hours{1}};
   std::multimap<time_point, std::function<void()>> timers_;
+};
+
+/// A manual clock for a test's pools; its timers go with the test.
+struct manual_time {
+  manual_time() = default;
+  manual_time(const manual_time&) = delete;
+  manual_time& operator=(const manual_time&) = delete;
+  ~manual_time() { clock->forget_timers(); }
+
+  std::shared_ptr<manual_clock> clock = std::make_shared<manual_clock>();
 };
 
 } // namespace test
