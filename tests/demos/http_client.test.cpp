@@ -1,5 +1,5 @@
 // Fetching from servers that behave, and from some that don't.
-#include "http_client.hpp"
+#include "parts/http_client.hpp"
 
 #include "tiny_server.hpp"
 
@@ -11,7 +11,7 @@
 
 using Catch::Matchers::Contains;
 using Catch::Matchers::StartsWith;
-using fanout::http_client;
+using parts::http_client;
 
 namespace {
 

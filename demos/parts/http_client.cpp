@@ -8,7 +8,7 @@
 #include <cstring>
 #include <stdexcept>
 
-namespace fanout {
+namespace parts {
 
 namespace {
 
@@ -73,7 +73,7 @@ http_client::http_client()
                              "left?"};
   // libcurl's time-outs must not use signals in a program with threads.
   set(CURLOPT_NOSIGNAL, 1L);
-  set(CURLOPT_USERAGENT, "troupe-fanout");
+  set(CURLOPT_USERAGENT, "troupe-demo");
   set(CURLOPT_NOPROXY, no_proxy_.c_str());
   set(CURLOPT_FOLLOWLOCATION, 1L);
   set(CURLOPT_MAXREDIRS, 10L);
@@ -155,4 +155,4 @@ int http_client::on_close(void* self, curl_socket_t socket) {
   return close(socket);
 }
 
-} // namespace fanout
+} // namespace parts

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-namespace fanout {
+namespace parts {
 
 /// What a server answered.
 struct page {
@@ -86,4 +86,4 @@ private:
   std::unique_ptr<CURL, deleter> handle_;
 };
 
-} // namespace fanout
+} // namespace parts
