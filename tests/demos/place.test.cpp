@@ -96,9 +96,9 @@ TEST_CASE("what is too long for a file system is cut, and stays different",
 }
 
 TEST_CASE("what is no URL that can be fetched has no place", "[place]") {
-  for (auto* url : {"", "nonsense", "/etc/passwd", "file:///etc/passwd",
-                    "ftp://h/a", "http://", "http://h:99999/",
-                    "http://h/a b", "mailto:a@b"}) {
+  for (auto* url :
+       {"", "nonsense", "/etc/passwd", "file:///etc/passwd", "ftp://h/a",
+        "http://", "http://h:99999/", "http://h/a b", "mailto:a@b"}) {
     CAPTURE(url);
     CHECK_THROWS_WITH(place_of(url), "not a URL that can be fetched (accepted: "
                                      "http://HOST/PATH and https://HOST/PATH)");
