@@ -2,9 +2,9 @@
 // this target? Knows nothing of actors; a worker keeps one as its resource.
 #pragma once
 
-#include "http_client.hpp"
+#include "parts/http_client.hpp"
+#include "parts/sha256.hpp"
 #include "result.hpp"
-#include "sha256.hpp"
 #include "sqlite_client.hpp"
 
 #include <stop_token>
@@ -33,9 +33,9 @@ private:
   void hash(result& answer, const std::stop_token& stop);
   void query(result& answer, const std::stop_token& stop);
 
-  http_client http_;
+  parts::http_client http_;
   sqlite_client sqlite_;
-  sha256 hash_;
+  parts::sha256 hash_;
   std::vector<char> buffer_;
 };
 

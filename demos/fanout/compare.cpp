@@ -1,7 +1,7 @@
 // Tables of measured sizes; see the header.
 #include "compare.hpp"
 
-#include "text.hpp"
+#include "parts/text.hpp"
 
 #include <fmt/format.h>
 
@@ -40,15 +40,15 @@ std::string table(const std::vector<measured>& rows) {
   };
   for (const auto& row : rows) {
     auto bar = ratio(row.elapsed, slowest) * longest_bar;
-    text +=
-        fmt::format("{:>7}  {:>8}  {:>7.1f}x  {:>3.0f} %  {:>8}  {:>6}  "
-                    "{}\n",
-                    row.workers, human(row.elapsed),
-                    ratio(rows.front().elapsed, row.elapsed), row.busy * 100,
-                    human_count(row.requests), human_count(row.failed),
-                    std::string(std::max<std::size_t>(
-                                    1, static_cast<std::size_t>(bar + 0.5)),
-                                '#'));
+    text += fmt::format("{:>7}  {:>8}  {:>7.1f}x  {:>3.0f} %  {:>8}  {:>6}  "
+                        "{}\n",
+                        row.workers, parts::human(row.elapsed),
+                        ratio(rows.front().elapsed, row.elapsed),
+                        row.busy * 100, parts::human_count(row.requests),
+                        parts::human_count(row.failed),
+                        std::string(std::max<std::size_t>(
+                                        1, static_cast<std::size_t>(bar + 0.5)),
+                                    '#'));
   }
   return text;
 }

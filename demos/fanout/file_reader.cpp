@@ -45,7 +45,7 @@ file_reader::file_reader(std::string path) : path_{std::move(path)} {
   check_regular(before_);
   // Should a FIFO have taken its place since, this does not wait for a writer,
   // and the second check sees it. Regular files ignore O_NONBLOCK.
-  fd_ = unique_fd{
+  fd_ = parts::unique_fd{
       open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)};
   if (!fd_)
     fail("cannot open", errno);

@@ -2,7 +2,7 @@
 // not the same file all the while. Leans on nothing but the kernel.
 #pragma once
 
-#include "unique_fd.hpp"
+#include "parts/unique_fd.hpp"
 
 #include <sys/stat.h>
 
@@ -35,7 +35,7 @@ public:
 
 private:
   std::string path_;
-  unique_fd fd_;
+  parts::unique_fd fd_;
   struct stat before_ = {};
 };
 

@@ -10,13 +10,13 @@
 // failed that had to), 1 when some failed, 2 for bad usage, 130 after SIGINT.
 
 #include "compare.hpp"
-#include "http_client.hpp"
-#include "interrupt.hpp"
 #include "options.hpp"
+#include "parts/http_client.hpp"
+#include "parts/interrupt.hpp"
+#include "parts/text.hpp"
 #include "report.hpp"
 #include "run.hpp"
 #include "target_source.hpp"
-#include "text.hpp"
 #include "world.hpp"
 
 #include "troupe/error.hpp"
@@ -59,8 +59,8 @@ class command {
 public:
   /// @param source all targets, for the first run; the world's own if `opts`
   ///        says so.
-  command(caf::actor_system& sys, const options& opts, interrupt& stopping,
-          target_source source)
+  command(caf::actor_system& sys, const options& opts,
+          parts::interrupt& stopping, target_source source)
       : sys_{sys},
         opts_{opts},
         stopping_{stopping},
@@ -69,7 +69,8 @@ public:
   int run_once() {
     run fan{sys_, std::nullopt, stopping_.token()};
     build_world(fan.workers());
-    progress_bar bar{progress_bar::fits(), [&fan] { return fan.look(); }};
+    parts::progress_bar bar{parts::progress_bar::fits(),
+                            [&fan] { return fan.look(); }};
     report out{{.output = opts_.output(),
                 .results = !world_,
                 .expected_failures = expected_failures()},
@@ -129,7 +130,8 @@ private:
   std::pair<measured, bool> measure(std::size_t workers) {
     source_ = open_source(opts_);
     run fan{sys_, workers, stopping_.token()};
-    progress_bar bar{progress_bar::fits(), [&fan] { return fan.look(); }};
+    parts::progress_bar bar{parts::progress_bar::fits(),
+                            [&fan] { return fan.look(); }};
     tally sums;
     auto end = start(
         fan, [&](const result& what) { sums.add(what, expected_failures()); });
@@ -149,16 +151,16 @@ private:
   void tell_passed_by(report& out) const {
     auto passed = source_.passed_by();
     if (passed.links > 0)
-      out.remark("passed by " + human_count(passed.links)
+      out.remark("passed by " + parts::human_count(passed.links)
                  + " symbolic links inside folders (--follow follows them)");
     if (passed.specials > 0)
-      out.remark("passed by " + human_count(passed.specials)
+      out.remark("passed by " + parts::human_count(passed.specials)
                  + " FIFOs, sockets and devices inside folders");
   }
 
   caf::actor_system& sys_;
   const options& opts_;
-  interrupt& stopping_;
+  parts::interrupt& stopping_;
   std::unique_ptr<world> world_;
   target_source source_;
 };
@@ -173,7 +175,7 @@ int main(int argc, char** argv) {
   // that write and not the end of the process.
   std::signal(SIGPIPE, SIG_IGN);
   // Before all others, which are to leave its signals alone.
-  interrupt stopping;
+  parts::interrupt stopping;
   std::optional<target_source> source;
   try {
     source = open_source(opts);
@@ -182,7 +184,7 @@ int main(int argc, char** argv) {
   } catch (const std::system_error& error) {
     return leave(bad_usage, error.what());
   }
-  http_client::library curl;
+  parts::http_client::library curl;
   caf::actor_system sys{opts};
   command what{sys, opts, stopping, std::move(*source)};
   return opts.compare() ? what.compare() : what.run_once();

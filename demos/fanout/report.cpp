@@ -1,7 +1,7 @@
 // Printing and counting; see the header.
 #include "report.hpp"
 
-#include "text.hpp"
+#include "parts/text.hpp"
 
 #include <fmt/format.h>
 
@@ -31,11 +31,11 @@ std::string json_line(const result& what) {
   auto ms = std::chrono::duration<double, std::milli>{what.took}.count();
   auto line = fmt::format("{{\"target\":{},\"kind\":\"{}\",\"ok\":{},\"ms\":"
                           "{:.3f}",
-                          json_string(what.what.text),
+                          parts::json_string(what.what.text),
                           to_string(what.what.what), what.ok(), ms);
   // The exact name, for whoever has to find the file again.
-  if (!is_utf8(what.what.text))
-    line += fmt::format(",\"target_hex\":\"{}\"", hex(what.what.text));
+  if (!parts::is_utf8(what.what.text))
+    line += fmt::format(",\"target_hex\":\"{}\"", parts::hex(what.what.text));
   switch (what.what.what) {
   case kind::http:
     if (what.status != 0)
@@ -53,25 +53,25 @@ std::string json_line(const result& what) {
     break;
   }
   if (!what.ok())
-    line += fmt::format(",\"error\":{}", json_string(what.error));
+    line += fmt::format(",\"error\":{}", parts::json_string(what.error));
   return line + "}";
 }
 
 std::string plural(std::size_t count, std::string_view noun) {
-  return fmt::format("{} {}{}", human_count(count), noun,
+  return fmt::format("{} {}{}", parts::human_count(count), noun,
                      count == 1 ? "" : "s");
 }
 
 std::string kind_line(kind which, const kind_sum& sum) {
   auto line =
       fmt::format("  {:<7} {:>7} {:<8}  {:>3} failed  {:>8} of blocking calls",
-                  to_string(which), human_count(sum.requests),
+                  to_string(which), parts::human_count(sum.requests),
                   sum.requests == 1 ? "request" : "requests",
-                  human_count(sum.failed), human(sum.blocked));
+                  parts::human_count(sum.failed), parts::human(sum.blocked));
   if (which == kind::sqlite)
     line += fmt::format("  {}", plural(sum.rows, "row"));
   else
-    line += fmt::format("  {}", human_bytes(sum.bytes));
+    line += fmt::format("  {}", parts::human_bytes(sum.bytes));
   return line;
 }
 
@@ -83,18 +83,18 @@ std::string result_line(const result& what, format output) {
   switch (what.what.what) {
   case kind::http:
     return fmt::format("{}  {} B  {}", what.status, what.bytes,
-                       printable(what.what.text));
+                       parts::printable(what.what.text));
   case kind::sqlite:
     return fmt::format("{} {}  {}", what.rows, what.rows == 1 ? "row" : "rows",
-                       printable(what.what.text));
+                       parts::printable(what.what.text));
   case kind::file:
     break;
   }
-  return sha256sum_line(what.sha256, what.what.text);
+  return parts::sha256sum_line(what.sha256, what.what.text);
 }
 
 std::string failure_line(const result& what) {
-  return printable(what.what.text) + ": " + printable(what.error);
+  return parts::printable(what.what.text) + ": " + parts::printable(what.error);
 }
 
 // -- tally --------------------------------------------------------------------
@@ -132,7 +132,7 @@ kind_sum tally::total() const {
 
 // -- report -------------------------------------------------------------------
 
-report::report(settings how, progress_bar& bar)
+report::report(settings how, parts::progress_bar& bar)
     : settings_{std::move(how)},
       bar_{bar},
       side_{settings_.results || settings_.output == format::json ? stderr
@@ -148,7 +148,7 @@ void report::add(const result& what) {
       print(side_, (expected ? "failed as expected: " : "failed: ")
                        + failure_line(what));
     else if (expected)
-      print(side_, "should have failed: " + printable(what.what.text));
+      print(side_, "should have failed: " + parts::printable(what.what.text));
   });
 }
 
@@ -170,35 +170,36 @@ void report::summary(const ending& end) {
                           tally_.failed_as_expected, expected);
   line(fmt::format("{}: {} succeeded, {} failed{}",
                    plural(total.requests, "request"),
-                   human_count(total.requests - total.failed),
-                   human_count(total.failed), verdict));
+                   parts::human_count(total.requests - total.failed),
+                   parts::human_count(total.failed), verdict));
   for (auto which : all_kinds)
     if (const auto& sum = tally_.kinds[static_cast<std::size_t>(which)];
         sum.requests > 0)
       line(kind_line(which, sum));
   line(fmt::format("one after another this would have taken {}; it took {} on "
                    "{}, busy {:.0f} % of that time",
-                   human(total.blocked), human(end.elapsed),
+                   parts::human(total.blocked), parts::human(end.elapsed),
                    plural(end.workers, "worker"), end.busy * 100));
   const auto& got = end.observed.sum;
-  auto counts =
-      fmt::format("{}, {} returned, {} threw, {} cancelled",
-                  plural(got.requests, "request"), human_count(got.succeeded),
-                  human_count(got.failed), human_count(got.cancelled));
+  auto counts = fmt::format(
+      "{}, {} returned, {} threw, {} cancelled",
+      plural(got.requests, "request"), parts::human_count(got.succeeded),
+      parts::human_count(got.failed), parts::human_count(got.cancelled));
   if (end.observed.events == 1)
     line(fmt::format("completion event, as an observing actor received it: {}, "
                      "after {}",
-                     counts, human(got.elapsed)));
+                     counts, parts::human(got.elapsed)));
   else
     line(fmt::format("{} completion events, as an observing actor received "
                      "them: {}",
-                     human_count(end.observed.events), counts));
+                     parts::human_count(end.observed.events), counts));
   if (end.never_started)
     line(fmt::format("interrupted: {} done, {} stopped on the way, {}{} never "
                      "started",
-                     human_count(total.requests), human_count(tally_.stopped),
+                     parts::human_count(total.requests),
+                     parts::human_count(tally_.stopped),
                      end.at_least ? "at least " : "",
-                     human_count(*end.never_started)));
+                     parts::human_count(*end.never_started)));
   text.pop_back();
   bar_.aside([&] { print(side_, text); });
 }

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "options.hpp"
-#include "progress_bar.hpp"
+#include "parts/progress_bar.hpp"
 #include "result.hpp"
 #include "run.hpp"
 
@@ -56,7 +56,7 @@ public:
     std::set<std::string> expected_failures;
   };
 
-  report(settings how, progress_bar& bar);
+  report(settings how, parts::progress_bar& bar);
 
   /// Prints and counts one result.
   ///
@@ -72,7 +72,7 @@ public:
 
 private:
   settings settings_;
-  progress_bar& bar_;
+  parts::progress_bar& bar_;
   std::FILE* side_;
   tally tally_;
 };

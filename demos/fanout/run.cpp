@@ -51,8 +51,9 @@ run::run(caf::actor_system& sys, std::optional<std::size_t> workers,
       pool_{sys, options(workers)},
       observer_{observe(sys, pool_.actor())} {}
 
-progress run::look() const {
-  progress result{.done = live_->done, .failed = live_->failed, .part = {}};
+parts::progress run::look() const {
+  parts::progress result{
+      .done = live_->done, .failed = live_->failed, .part = {}};
   if (auto part = live_->part.load(); part >= 0)
     result.part = part;
   return result;

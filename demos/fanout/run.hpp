@@ -4,7 +4,7 @@
 #pragma once
 
 #include "observer.hpp"
-#include "progress_bar.hpp"
+#include "parts/progress_bar.hpp"
 #include "result.hpp"
 #include "target_source.hpp"
 
@@ -54,7 +54,7 @@ public:
   std::size_t workers() const { return pool_.options().workers; }
 
   /// Returns how far it is. Callable from any thread.
-  progress look() const;
+  parts::progress look() const;
 
   /// Fans out all of `targets` as one batch, which is complete at once: one
   /// completion event. Consumes the results when the last one is in.

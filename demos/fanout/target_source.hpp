@@ -4,9 +4,9 @@
 #pragma once
 
 #include "folder_walk.hpp"
-#include "line_reader.hpp"
+#include "parts/line_reader.hpp"
+#include "parts/unique_fd.hpp"
 #include "target.hpp"
-#include "unique_fd.hpp"
 
 #include <cstddef>
 #include <iterator>
@@ -105,14 +105,14 @@ private:
 
   options options_;
   // An event that is set by close().
-  unique_fd closed_;
+  parts::unique_fd closed_;
   // Opened at once, so that a bad name is told before anything starts; read
   // after the last argument.
-  std::optional<line_reader> final_list_;
+  std::optional<parts::line_reader> final_list_;
   std::size_t argument_ = 0;
   // What is being read now, innermost last: an argument or list, one of its
   // lines, the folder that this names.
-  std::optional<line_reader> list_;
+  std::optional<parts::line_reader> list_;
   std::string list_name_;
   std::optional<folder_walk> walk_;
   folder_walk::skipped walked_;

@@ -1,6 +1,6 @@
 // Reading files that stay as they are, and files that don't.
 #include "file_reader.hpp"
-#include "sha256.hpp"
+#include "parts/sha256.hpp"
 
 #include "temp_folder.hpp"
 
@@ -99,7 +99,7 @@ TEST_CASE("what cannot be opened says why", "[file_reader]") {
 }
 
 TEST_CASE("digests are those of the standard's examples", "[sha256]") {
-  fanout::sha256 hash;
+  parts::sha256 hash;
   CHECK(hash.finish()
         == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   hash.restart();

@@ -1,17 +1,19 @@
 // Fetching from servers that behave, and from some that don't.
-#include "http_client.hpp"
+#include "parts/http_client.hpp"
 
 #include "tiny_server.hpp"
 
 #include <catch2/catch.hpp>
 
 #include <future>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
+#include <string_view>
 
 using Catch::Matchers::Contains;
 using Catch::Matchers::StartsWith;
-using fanout::http_client;
+using parts::http_client;
 
 namespace {
 
@@ -39,6 +41,50 @@ TEST_CASE_METHOD(fixture, "a page has its status and its size",
   auto page = answer.get();
   CHECK(page.status == 404);
   CHECK(page.bytes == 5);
+}
+
+TEST_CASE_METHOD(fixture, "a body goes to whoever asks for it",
+                 "[http_client]") {
+  std::string body;
+  auto answer = std::async(std::launch::async, [&] {
+    return client.get(server.url("/x"), {},
+                      [&](std::string_view bytes) { body += bytes; });
+  });
+  auto caller = server.accept();
+  caller.read_request();
+  caller.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\none ");
+  caller.send("two!");
+  CHECK(answer.get().bytes == 8);
+  CHECK(body == "one two!");
+}
+
+TEST_CASE_METHOD(fixture, "whoever refuses a body ends the transfer",
+                 "[http_client]") {
+  auto answer = std::async(std::launch::async, [&] {
+    return client.get(server.url("/x"), {}, [](std::string_view) {
+      throw std::runtime_error{"the disk is full"};
+    });
+  });
+  auto caller = server.accept();
+  caller.read_request();
+  caller.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf");
+  // Failure here is a hang: the rest never comes.
+  CHECK_THROWS_WITH(answer.get(), "the disk is full");
+}
+
+TEST_CASE_METHOD(fixture, "a failure says whether it may pass",
+                 "[http_client]") {
+  auto may_pass = [this](const std::string& url) {
+    try {
+      client.get(url, {});
+    } catch (const parts::fetch_failure& why) {
+      return why.may_pass();
+    }
+    throw std::runtime_error{"it succeeded"};
+  };
+  test::tiny_server deaf{false};
+  CHECK(may_pass(deaf.url("/")));
+  CHECK_FALSE(may_pass("ftp://127.0.0.1/"));
 }
 
 TEST_CASE_METHOD(fixture, "one connection serves several pages",

@@ -1,7 +1,7 @@
 // Names of any bytes as text for terminals, JSON and sha256sum.
-#include "text.hpp"
+#include "parts/text.hpp"
 #include "compare.hpp"
-#include "progress_bar.hpp"
+#include "parts/progress_bar.hpp"
 
 #include "child.hpp"
 #include "temp_folder.hpp"
@@ -11,6 +11,7 @@
 #include <string>
 
 using namespace fanout;
+using namespace parts;
 using namespace std::chrono_literals;
 
 TEST_CASE("UTF-8 is what the Unicode standard says it is", "[text]") {

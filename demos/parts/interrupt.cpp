@@ -12,7 +12,7 @@
 #include <cstdlib>
 #include <system_error>
 
-namespace fanout {
+namespace parts {
 
 namespace {
 
@@ -63,4 +63,4 @@ void interrupt::watch() {
   }
 }
 
-} // namespace fanout
+} // namespace parts

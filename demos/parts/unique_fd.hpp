@@ -5,7 +5,7 @@
 
 #include <utility>
 
-namespace fanout {
+namespace parts {
 
 /// Closes its file descriptor when it goes away; holds -1 if it owns none.
 class unique_fd {
@@ -34,4 +34,4 @@ private:
   int fd_ = -1;
 };
 
-} // namespace fanout
+} // namespace parts

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <stdexcept>
 
-namespace fanout {
+namespace parts {
 
 namespace {
 
@@ -46,6 +46,22 @@ std::string describe(CURLcode code, CURL* handle, const char* details) {
   }
 }
 
+bool may_pass(CURLcode code) {
+  switch (code) {
+  case CURLE_COULDNT_CONNECT:
+  case CURLE_PARTIAL_FILE:
+  case CURLE_GOT_NOTHING:
+  case CURLE_SEND_ERROR:
+  case CURLE_RECV_ERROR:
+  case CURLE_OPERATION_TIMEDOUT:
+  case CURLE_HTTP2:
+  case CURLE_HTTP2_STREAM:
+    return true;
+  default:
+    return false;
+  }
+}
+
 } // namespace
 
 http_client::library::library() {
@@ -73,7 +89,7 @@ http_client::http_client()
                              "left?"};
   // libcurl's time-outs must not use signals in a program with threads.
   set(CURLOPT_NOSIGNAL, 1L);
-  set(CURLOPT_USERAGENT, "troupe-fanout");
+  set(CURLOPT_USERAGENT, "troupe-demo");
   set(CURLOPT_NOPROXY, no_proxy_.c_str());
   set(CURLOPT_FOLLOWLOCATION, 1L);
   set(CURLOPT_MAXREDIRS, 10L);
@@ -96,16 +112,19 @@ http_client::http_client()
   set(CURLOPT_CLOSESOCKETDATA, this);
 }
 
-page http_client::get(const std::string& url, const std::stop_token& stop) {
-  transfer running{this, &stop, {}};
+page http_client::get(const std::string& url, const std::stop_token& stop,
+                      const sink& body) {
+  transfer running{this, &stop, &body, {}, {}};
   error_[0] = '\0';
   set(CURLOPT_URL, url.c_str());
   set(CURLOPT_WRITEDATA, &running);
   set(CURLOPT_XFERINFODATA, &running);
   set(CURLOPT_OPENSOCKETDATA, &running);
   auto code = curl_easy_perform(handle_.get());
+  if (running.refused)
+    std::rethrow_exception(running.refused);
   if (code != CURLE_OK)
-    throw std::runtime_error{describe(code, handle_.get(), error_)};
+    throw fetch_failure{describe(code, handle_.get(), error_), may_pass(code)};
   curl_easy_getinfo(handle_.get(), CURLINFO_RESPONSE_CODE,
                     &running.answer.status);
   return running.answer;
@@ -118,10 +137,21 @@ void http_client::interrupt() {
     shutdown(socket, SHUT_RDWR);
 }
 
-std::size_t http_client::on_body(char*, std::size_t size, std::size_t count,
-                                 void* self) {
-  static_cast<transfer*>(self)->answer.bytes += size * count;
-  return size * count;
+std::size_t http_client::on_body(char* data, std::size_t size,
+                                 std::size_t count, void* self) {
+  auto& running = *static_cast<transfer*>(self);
+  auto bytes = size * count;
+  running.answer.bytes += bytes;
+  if (*running.body) {
+    try {
+      (*running.body)({data, bytes});
+    } catch (...) {
+      running.refused = std::current_exception();
+      // Anything but `bytes` ends the transfer.
+      return bytes + 1;
+    }
+  }
+  return bytes;
 }
 
 int http_client::on_progress(void* self, curl_off_t, curl_off_t, curl_off_t,
@@ -155,4 +185,4 @@ int http_client::on_close(void* self, curl_socket_t socket) {
   return close(socket);
 }
 
-} // namespace fanout
+} // namespace parts

@@ -4,7 +4,7 @@
 #include <array>
 #include <stdexcept>
 
-namespace fanout {
+namespace parts {
 
 namespace {
 
@@ -43,4 +43,4 @@ std::string sha256::finish() {
   return result;
 }
 
-} // namespace fanout
+} // namespace parts

@@ -5,7 +5,7 @@
 
 #include <array>
 
-namespace fanout {
+namespace parts {
 
 namespace {
 
@@ -173,4 +173,4 @@ std::string human_count(std::uint64_t count) {
   return result;
 }
 
-} // namespace fanout
+} // namespace parts

@@ -13,7 +13,7 @@
 #include <cstdio>
 #include <utility>
 
-namespace fanout {
+namespace parts {
 
 namespace {
 
@@ -86,4 +86,4 @@ void progress_bar::show() {
   }
 }
 
-} // namespace fanout
+} // namespace parts

@@ -5,13 +5,17 @@
 #include <curl/curl.h>
 
 #include <cstdint>
+#include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
-namespace fanout {
+namespace parts {
 
 /// What a server answered.
 struct page {
@@ -19,6 +23,20 @@ struct page {
   long status = 0;
   /// The size of the body.
   std::uint64_t bytes = 0;
+};
+
+/// Why there is no whole answer, in words that follow a URL and a colon.
+class fetch_failure : public std::runtime_error {
+public:
+  fetch_failure(const std::string& text, bool may_pass)
+      : std::runtime_error{text}, may_pass_{may_pass} {}
+
+  /// Returns whether the next try may succeed: the server refused or broke the
+  /// connection, or was too slow.
+  bool may_pass() const noexcept { return may_pass_; }
+
+private:
+  bool may_pass_;
 };
 
 /// A blocking HTTP client.
@@ -40,14 +58,20 @@ public:
   /// @throws std::runtime_error if libcurl can't make a handle.
   http_client();
 
+  /// Takes the next bytes of a body. May throw, which ends the transfer.
+  using sink = std::function<void(std::string_view)>;
+
   /// Fetches one page, following up to 10 redirections, and blocks until the
-  /// last byte is in. The bytes are counted, not kept.
+  /// last byte is in. The bytes are counted, and given to `body` if there is
+  /// one, whatever the status.
   ///
   /// Units:  gives up when connecting takes longer than 10 s, or when less
   ///         than one byte a second comes in for 30 s.
-  /// Errors: throws `std::runtime_error` if no whole answer came, naming what
-  ///         was tried and why it failed. A status such as 404 is an answer.
-  page get(const std::string& url, const std::stop_token& stop);
+  /// Errors: throws `fetch_failure` if no whole answer came, naming what was
+  ///         tried and why it failed; whatever `body` throws. A status such as
+  ///         404 is an answer.
+  page get(const std::string& url, const std::stop_token& stop,
+           const sink& body = {});
 
   /// Ends the `get` that is running by shutting down its connection. Call it
   /// after its stop token has been asked to stop: `get` then opens no other.
@@ -58,7 +82,10 @@ private:
   struct transfer {
     http_client* client;
     const std::stop_token* stop;
+    const sink* body;
     page answer;
+    // What the sink threw, which must not pass through libcurl.
+    std::exception_ptr refused;
   };
 
   struct deleter {
@@ -86,4 +113,4 @@ private:
   std::unique_ptr<CURL, deleter> handle_;
 };
 
-} // namespace fanout
+} // namespace parts

@@ -10,7 +10,7 @@
 #include <cerrno>
 #include <system_error>
 
-namespace fanout {
+namespace parts {
 
 line_reader::line_reader(const std::string& path, int stop_fd)
     : stop_fd_{stop_fd}, block_(64 * 1024) {
@@ -94,4 +94,4 @@ std::optional<double> line_reader::position() const {
   return std::min(1.0, read_ / size_);
 }
 
-} // namespace fanout
+} // namespace parts

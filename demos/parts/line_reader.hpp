@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-namespace fanout {
+namespace parts {
 
 /// Reads one line at a time.
 class line_reader {
@@ -59,4 +59,4 @@ private:
   double read_ = 0;
 };
 
-} // namespace fanout
+} // namespace parts

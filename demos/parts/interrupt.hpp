@@ -9,7 +9,7 @@
 #include <stop_token>
 #include <thread>
 
-namespace fanout {
+namespace parts {
 
 /// Watches for SIGINT and SIGTERM on a thread of its own while it lives.
 ///
@@ -46,4 +46,4 @@ private:
   std::thread watcher_;
 };
 
-} // namespace fanout
+} // namespace parts

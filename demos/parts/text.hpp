@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-namespace fanout {
+namespace parts {
 
 /// Returns whether all of `bytes` is well-formed UTF-8.
 bool is_utf8(std::string_view bytes);
@@ -37,4 +37,4 @@ std::string human_bytes(std::uint64_t bytes);
 /// Returns a count with commas between its thousands: "81,894".
 std::string human_count(std::uint64_t count);
 
-} // namespace fanout
+} // namespace parts

@@ -11,7 +11,7 @@
 #include <string>
 #include <thread>
 
-namespace fanout {
+namespace parts {
 
 /// How far a run is.
 struct progress {
@@ -71,4 +71,4 @@ private:
   std::thread ticker_;
 };
 
-} // namespace fanout
+} // namespace parts

@@ -8,7 +8,7 @@
 #include <memory>
 #include <string>
 
-namespace fanout {
+namespace parts {
 
 /// Hashes one stream of bytes after the other.
 class sha256 {
@@ -35,4 +35,4 @@ private:
   std::unique_ptr<EVP_MD_CTX, deleter> context_;
 };
 
-} // namespace fanout
+} // namespace parts
