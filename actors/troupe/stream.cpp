@@ -424,6 +424,15 @@ imap_core::slot* imap_core::claim_patiently() noexcept {
 
 void imap_core::work(context& ctx) noexcept {
   auto& cell = ctx.cell();
+  // In the numbers of the pool each element is a request.
+  std::uint32_t called = 0;
+  std::uint32_t failed = 0;
+  struct at_end {
+    context& ctx;
+    const std::uint32_t& called;
+    const std::uint32_t& failed;
+    ~at_end() { ctx.stand_for(called, failed); }
+  } count{ctx, called, failed};
   for (;;) {
     auto called_away = false;
     while (auto found = called_away ? nullptr : claim_patiently()) {
@@ -432,6 +441,8 @@ void imap_core::work(context& ctx) noexcept {
       if (has_unclaimed() && looking_.load(std::memory_order_seq_cst) == 0)
         need_pump();
       call(*found, ctx);
+      ++called;
+      failed += found->why != nullptr;
       cell.end_request();
       complete(*found);
       looking_.fetch_add(1, std::memory_order_seq_cst);

@@ -57,6 +57,8 @@ struct batch::extras {
   clock::time_point deadline = clock::time_point::max();
   std::unique_ptr<retry_book> retry;
   ref_ptr<progress_meter> progress;
+  // How many requests this one was in truth, and how many failed.
+  std::optional<std::pair<std::uint32_t, std::uint32_t>> stands_for;
   // Whether the progress is that of this batch, and not of a larger operation.
   bool owns_progress = false;
   ref_ptr<completion_sink> notify;
@@ -483,8 +485,19 @@ const key_limit* batch::wanted_key() const noexcept {
   return more && more->key ? &*more->key : nullptr;
 }
 
+void batch::stand_for(std::uint32_t requests, std::uint32_t failed) noexcept {
+  auto& more = ensure_extras();
+  more.stands_for = std::pair{requests, failed};
+}
+
 completion batch::counts() const noexcept {
   completion result;
+  if (auto more = find_extras(); more && more->stands_for) {
+    result.requests = more->stands_for->first;
+    result.failed = more->stands_for->second;
+    result.succeeded = result.requests - result.failed;
+    return result;
+  }
   result.requests = size_;
   result.failed = failed_count_.load(std::memory_order_relaxed);
   auto dropped = cancelled_count_.load(std::memory_order_relaxed);

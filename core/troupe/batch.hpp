@@ -143,6 +143,10 @@ public:
   /// @pre `done()`
   completion summary() const;
 
+  /// Has a batch of one request, which is running, count as so many in its
+  /// completion and in the numbers of the pool.
+  void stand_for(std::uint32_t requests, std::uint32_t failed) noexcept;
+
   /// Returns the four counts of `summary`, without the rest.
   completion counts() const noexcept;
 

@@ -87,6 +87,11 @@ public:
   /// Returns what the dispatcher knows of the worker.
   worker_cell& cell() const noexcept { return cell_; }
 
+  /// Has the batch, of this one request, count as so many.
+  void stand_for(std::uint32_t requests, std::uint32_t failed) noexcept {
+    batch_.stand_for(requests, failed);
+  }
+
 private:
   friend class group_batch;
 

@@ -52,6 +52,27 @@ TEST_CASE("imap streams results in input order", "[stream]") {
   CHECK(next == 1000);
 }
 
+TEST_CASE("each element of an imap counts as a request", "[stream]") {
+  test::actor_world world;
+  troupe::pool io{world.sys, troupe::pool_options{.workers = 2}};
+  auto failed = 0;
+  auto results = io.imap(std::views::iota(0, 100), [](int x) {
+    if (x % 10 == 0)
+      throw x;
+    return x;
+  });
+  for (auto left = true; left;)
+    try {
+      left = results.next().get().has_value();
+    } catch (int) {
+      ++failed;
+    }
+  io.shutdown().get();
+  CHECK(failed == 10);
+  CHECK(io.stats().succeeded == 90);
+  CHECK(io.stats().failed == 10);
+}
+
 TEST_CASE("imap of nothing ends at once", "[stream]") {
   test::actor_world world;
   troupe::pool pool{world.sys};
