@@ -67,7 +67,7 @@ void worker::work() {
   }
   for (;;) {
     while (found.work) {
-      home_->take_up(*found.work);
+      home_->take_up(*cell_, *found.work);
       auto begin = std::chrono::steady_clock::now();
       auto why = found.work->participate(*cell_, false);
       cell_->add_busy_time(std::chrono::steady_clock::now() - begin);

@@ -10,6 +10,11 @@ namespace {
 // How often batches of a class may be passed over before one has a turn.
 constexpr std::uint32_t most_passed_over = 8;
 
+// How many workers may be on their way before more batches wait for them to
+// arrive. A wake-up takes longer than many a request: with one for each, a
+// thousand small requests would cost a thousand wake-ups.
+constexpr std::size_t most_waking = 2;
+
 // Batches finished so far in this process; numbers their completions.
 std::atomic<std::uint64_t> completions{0};
 
@@ -240,29 +245,38 @@ void dispatcher::withdraw(batch& work) noexcept {
 
 // -- the worker's side --------------------------------------------------------
 
-void dispatcher::take_up(batch& work) {
-  if (work.size() == 1)
+void dispatcher::take_up(worker_cell& cell, batch& work) {
+  // Written before the batch was given, and then by nobody else.
+  if (work.size() == 1 && !cell.waking_)
     return;
+  trash garbage;
+  std::vector<worker_cell*> others;
   worker_cell* to_wake[2] = {};
   auto n = 0;
   auto grow = false;
   {
     lock guard{mutex_};
-    while (n < 2 && idle_ && work.unclaimed() > 0 && may_have_worker(work)) {
-      auto cell = idle_;
-      remove_idle(*cell);
-      if (give(*cell, work))
-        to_wake[n] = cell;
+    arrive(cell);
+    serve_idle(others, garbage);
+    // One has taken up all of a single request.
+    auto more = work.size() > 1;
+    while (more && n < 2 && idle_ && work.unclaimed() > 0
+           && may_have_worker(work)) {
+      auto other = idle_;
+      remove_idle(*other);
+      if (give(*other, work))
+        to_wake[n] = other;
       ++n;
     }
-    if (n == 0)
+    if (more && n == 0)
       call_from_lower(work);
     if (wants_growth() && !growth_asked_)
       grow = growth_asked_ = true;
   }
-  for (auto cell : to_wake)
-    if (cell)
-      wake(*cell);
+  wake_all(others);
+  for (auto other : to_wake)
+    if (other)
+      wake(*other);
   if (grow)
     staff_->grow();
 }
@@ -331,6 +345,7 @@ void dispatcher::lost(worker_cell& cell, ref_ptr<batch> held) {
     }
     cell.current_ = nullptr;
     live_.fetch_sub(1, std::memory_order_relaxed);
+    arrive(cell);
     if (cell.idle_)
       remove_idle(cell);
     if (auto found = cell.take(); !handed)
@@ -343,8 +358,8 @@ void dispatcher::lost(worker_cell& cell, ref_ptr<batch> held) {
           to_wake.push_back(other);
       }
       release_key(*handed);
-      serve_idle(to_wake, garbage);
     }
+    serve_idle(to_wake, garbage);
     if (wants_growth() && !growth_asked_)
       grow = growth_asked_ = true;
   }
@@ -784,7 +799,15 @@ void dispatcher::wake(worker_cell& cell) noexcept {
 bool dispatcher::give(worker_cell& cell, batch& work) noexcept {
   begin_part(cell, work);
   work.ref();
+  cell.waking_ = true;
+  ++waking_;
   return cell.give(reinterpret_cast<std::uintptr_t>(&work));
+}
+
+// The worker has found what it was given.
+void dispatcher::arrive(worker_cell& cell) noexcept {
+  if (std::exchange(cell.waking_, false))
+    --waking_;
 }
 
 // Gives a batch to an idle worker, or lets it wait. Returns the worker if it
@@ -797,9 +820,11 @@ worker_cell* dispatcher::hand_over(batch& work) noexcept {
     return nullptr;
   }
   auto cell = idle_;
-  if (cell == nullptr) {
+  if (cell == nullptr || waking_ >= most_waking) {
     list(work, batch::place::waiting);
-    call_workers(1);
+    // Those who are on their way look after the idle ones.
+    if (cell == nullptr)
+      call_workers(1);
     return nullptr;
   }
   remove_idle(*cell);
@@ -812,7 +837,7 @@ worker_cell* dispatcher::hand_over(batch& work) noexcept {
 // that let batches wait which had been blocked.
 void dispatcher::serve_idle(std::vector<worker_cell*>& to_wake,
                             trash& garbage) {
-  while (idle_ && somebody_waits()) {
+  while (idle_ && waking_ < most_waking && somebody_waits()) {
     auto work = pick_next(*idle_, garbage);
     if (!work)
       return;

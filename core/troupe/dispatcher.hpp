@@ -74,7 +74,8 @@ struct key_share {
 ///
 /// Invariants: (1) A worker is idle only if it found nothing to do, under the
 ///                 same lock under which work is queued: nothing is ever queued
-///                 beside an idle worker that nobody woke.
+///                 beside an idle worker, unless a worker that was woken is on
+///                 its way, which will wake the others.
 ///             (2) `waiting_` holds batches that no worker has worked on, in
 ///                 order of arrival; `left_` those whose workers were all
 ///                 called away, in that order; `running_` those that have
@@ -143,8 +144,9 @@ public:
   // -- the worker's side ------------------------------------------------------
 
   /// Is called by a worker that takes up `work`; wakes two more if there is
-  /// enough to do, so that many workers wake in few steps.
-  void take_up(batch& work);
+  /// enough to do, in this batch or in others, so that many workers wake in few
+  /// steps.
+  void take_up(worker_cell& cell, batch& work);
 
   /// Ends the worker's part in `done`, if there is one, and returns what to do
   /// next. If there is nothing, the worker is idle from now on.
@@ -256,6 +258,7 @@ private:
   bool somebody_waits() const noexcept;
   void push_idle(worker_cell& cell) noexcept;
   void remove_idle(worker_cell& cell) noexcept;
+  void arrive(worker_cell& cell) noexcept;
   void wake(worker_cell& cell) noexcept;
   bool give(worker_cell& cell, batch& work) noexcept;
   bool give_retire(worker_cell& cell) noexcept;
@@ -280,6 +283,8 @@ private:
   std::size_t idle_count_ = 0;
   std::size_t queued_ = 0;
   std::size_t starting_ = 0;
+  // Workers that were given a batch and have not taken it up yet.
+  std::size_t waking_ = 0;
   bool admission_closed_ = false;
   bool closed_ = false;
   bool growth_asked_ = false;

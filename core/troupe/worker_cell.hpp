@@ -184,6 +184,8 @@ private:
   worker_cell* idle_prev_ = nullptr;
   worker_cell* idle_next_ = nullptr;
   bool idle_ = false;
+  // Whether it was given a batch and has not taken that up yet.
+  bool waking_ = false;
   // Whether it took the current batch from those that waited.
   bool served_waiting_ = false;
   bool alive_ = false;

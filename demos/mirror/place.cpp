@@ -87,14 +87,15 @@ std::string name_of(std::string_view text) {
     return "^2E^2E";
   auto result = escaped(text);
   if (result.size() > longest_name)
-    result = result.substr(0, longest_name / 2) + "^~" + digest(text);
+    result =
+        fmt::format("{}^~{}", result.substr(0, longest_name / 2), digest(text));
   return result;
 }
 
 // A host's folder never begins with a dot: such names are our own.
 std::string folder_of(std::string_view host) {
   if (host.starts_with('.'))
-    return "^2E" + name_of(host.substr(1));
+    return fmt::format("^2E{}", name_of(host.substr(1)));
   return name_of(host);
 }
 
@@ -115,14 +116,15 @@ place place_of(const std::string& url) {
   rest.remove_prefix(1);
   for (auto slash = rest.find('/'); slash != std::string_view::npos;
        slash = rest.find('/')) {
-    names += "/" + name_of(rest.substr(0, slash));
+    names += fmt::format("/{}", name_of(rest.substr(0, slash)));
     rest.remove_prefix(slash + 1);
   }
   std::string last{rest.empty() ? "index.html" : rest};
-  names += "/" + name_of(query ? last + "?" + *query : last);
+  names += fmt::format(
+      "/{}", name_of(query ? fmt::format("{}?{}", last, *query) : last));
   auto folder = folder_of(host);
   if (folder.size() + names.size() > longest_path)
-    names = "/^~" + digest(names);
+    names = fmt::format("/^~{}", digest(names));
   return {std::move(host), folder + names};
 }
 

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <optional>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include <fmt/format.h>
@@ -226,8 +227,11 @@ row build_urgent(const row_options& options) {
              {.what = nap{std::chrono::milliseconds{1}}, .workers = workers});
          group->start(inputs);
          std::vector<double> delays;
-         for (int i = 0; i < 101; ++i)
+         for (int i = 0; i < 101; ++i) {
+           // By then the worker of the last one is inside a nap again.
+           std::this_thread::sleep_for(std::chrono::milliseconds{3});
            delays.push_back(group->urgent_delay() * 1e3);
+         }
          group->give_up();
          std::sort(delays.begin(), delays.end());
          return sample{

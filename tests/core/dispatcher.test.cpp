@@ -443,19 +443,51 @@ TEST_CASE("a worker that takes up a map wakes two more, and these two more",
   auto first = crew.take_woken();
   REQUIRE(first.size() == 1);
   auto found = first[0]->take();
-  crew.home().take_up(*found.work);
+  crew.home().take_up(*first[0], *found.work);
   auto second = crew.take_woken();
   REQUIRE(second.size() == 2);
   std::vector<troupe::worker_cell::hand_off> taken;
   for (auto cell : second) {
     taken.push_back(cell->take());
     CHECK(taken.back().work.get() == &batch_of(made));
-    crew.home().take_up(*taken.back().work);
+    crew.home().take_up(*cell, *taken.back().work);
   }
   CHECK(crew.take_woken().size() == 4);
   CHECK(crew.home().stats().idle == 1);
   crew.run_all(*first[0], std::move(found));
   CHECK(batch_of(made).done());
+}
+
+// Each wake-up costs more than a small request: who is on the way wakes the
+// next ones, if they are needed by then.
+TEST_CASE("few workers are on their way at a time, and each sees to the next",
+          "[dispatcher]") {
+  scripted_crew crew{scripted_crew::idle_workers(8)};
+  std::vector<troupe::typed_batch<void>> singles;
+  for (int i = 0; i < 10; ++i) {
+    singles.push_back(make_batch([] {}));
+    crew.submit(singles.back().ref());
+  }
+  auto woken = crew.take_woken();
+  CHECK(woken.size() == 2);
+  CHECK(crew.home().stats().queued == 8);
+  // One arrives and blocks in its request: another one is woken in its place.
+  auto first = woken[0]->take();
+  crew.home().take_up(*woken[0], *first.work);
+  auto more = crew.take_woken();
+  CHECK(more.size() == 1);
+  CHECK(crew.home().stats().queued == 7);
+  // The others find all that is left.
+  crew.run_all(*woken[1], woken[1]->take());
+  for (auto next = crew.take_woken(); !next.empty(); next = crew.take_woken())
+    for (auto cell : next)
+      crew.run_all(*cell, cell->take());
+  for (auto cell : more)
+    crew.run_all(*cell, cell->take());
+  crew.run(*woken[0], first);
+  CHECK(crew.home().stats().queued == 0);
+  for (auto& x : singles)
+    CHECK(batch_of(x).done());
 }
 
 TEST_CASE("nobody is woken for what is claimed already", "[dispatcher]") {
@@ -466,7 +498,7 @@ TEST_CASE("nobody is woken for what is claimed already", "[dispatcher]") {
   REQUIRE(woken.size() == 1);
   auto found = woken[0]->take();
   crew.run(*woken[0], found);
-  crew.home().take_up(*found.work);
+  crew.home().take_up(*woken[0], *found.work);
   CHECK(crew.take_woken().empty());
 }
 
@@ -608,7 +640,7 @@ TEST_CASE("a single is served although the worker called for it retires",
   auto woken = crew.take_woken();
   auto& first = *woken.at(0);
   auto first_part = first.take();
-  crew.home().take_up(*first_part.work);
+  crew.home().take_up(first, *first_part.work);
   woken = crew.take_woken();
   auto& second = *woken.at(0);
   auto second_part = second.take();

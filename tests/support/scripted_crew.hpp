@@ -87,6 +87,7 @@ public:
   /// whether it retired.
   bool run_all(troupe::worker_cell& cell, troupe::worker_cell::hand_off found) {
     while (found.work) {
+      home_->take_up(cell, *found.work);
       auto why = run(cell, found);
       found = next(cell, found, why);
     }

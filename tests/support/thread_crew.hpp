@@ -138,7 +138,7 @@ private:
             : home_->next(cell, nullptr, troupe::leave_reason::exhausted);
     for (;;) {
       while (found.work) {
-        home_->take_up(*found.work);
+        home_->take_up(cell, *found.work);
         auto begin = std::chrono::steady_clock::now();
         auto why = found.work->participate(cell, false);
         cell.add_busy_time(std::chrono::steady_clock::now() - begin);
