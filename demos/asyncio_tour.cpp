@@ -89,6 +89,41 @@ troupe::task<void> create_task(self_ptr self, troupe::pool) {
   say("asyncio.create_task", "awaited later: " + std::to_string(x));
 }
 
+troupe::task<int> in_group(self_ptr self, troupe::task_group& group) {
+  auto a = group.start(twice(self, 1));
+  auto b = group.start(twice(self, 2));
+  co_return co_await std::move(a) + co_await std::move(b);
+}
+
+troupe::task<void> task_group(self_ptr self, troupe::pool) {
+  auto sum = co_await troupe::with_group(self, in_group);
+  say("asyncio.TaskGroup", "all have ended: " + std::to_string(sum));
+}
+
+// Fails as well, when it is told to stop.
+int careless(troupe::context& context, troupe::event began) {
+  began.set();
+  while (!context.stop_token().stop_requested())
+    std::this_thread::sleep_for(1ms);
+  throw std::runtime_error{"cannot clean up"};
+}
+
+troupe::task<void> exception_group(self_ptr self, troupe::pool io) {
+  troupe::event began{self->system()};
+  troupe::task_group group;
+  auto first = group.run(io, careless, began);
+  co_await began.wait();
+  auto second = group.run(io, broken_disk);
+  try {
+    co_await group.join();
+  } catch (const troupe::group_failure& all) {
+    std::string text;
+    for (const auto& why : all.failures())
+      text += "; " + troupe::describe(why->exception);
+    say("ExceptionGroup", "none is lost" + text);
+  }
+}
+
 troupe::task<void> patient(self_ptr self, troupe::event began) {
   began.set();
   try {
@@ -412,6 +447,8 @@ int main(int argc, char** argv) {
   using section = troupe::task<void> (*)(self_ptr, troupe::pool);
   constexpr section sections[] = {to_thread,
                                   create_task,
+                                  task_group,
+                                  exception_group,
                                   cancel,
                                   context_variables,
                                   gather,
