@@ -106,8 +106,9 @@ TEST_CASE("all URLs of a list are in the folder, byte for byte", "[mirror]") {
   std::string list;
   for (auto i = 0; i < 300; ++i)
     list += server.url(fmt::format("/d{}/{}?x={}\n", i % 7, i, i));
-  auto end = mirror({"--list=" + folder.write("list", list),
-                     "--into=" + folder.path("into"), server.url("/")});
+  auto end =
+      mirror({fmt::format("--list={}", folder.write("list", list)),
+              fmt::format("--into={}", folder.path("into")), server.url("/")});
   CHECK(end.status == 0);
   CHECK(end.err.empty());
   CHECK_THAT(end.out, StartsWith("fetched 301, already there 0, failed 0; "));
@@ -128,7 +129,7 @@ TEST_CASE("a rerun fetches only what is missing", "[mirror]") {
     seen.add(path);
     return test::page{200, path};
   }};
-  auto into = "--into=" + folder.path("into");
+  auto into = fmt::format("--into={}", folder.path("into"));
   CHECK(mirror({into, server.url("/a"), server.url("/b")}).status == 0);
   auto end =
       mirror({into, server.url("/a"), server.url("/b"), server.url("/c")});
@@ -142,8 +143,9 @@ TEST_CASE("a rerun fetches only what is missing", "[mirror]") {
 TEST_CASE("what is typed is fetched before more is typed", "[mirror]") {
   test::temp_folder folder;
   test::tiny_server server;
-  test::child running{command({"--into=" + folder.path(), "--list=-"}),
-                      {.hold_input = true}};
+  test::child running{
+      command({fmt::format("--into={}", folder.path()), "--list=-"}),
+      {.hold_input = true}};
   for (auto* path : {"/1", "/2"}) {
     running.write_input(server.url(path) + "\n\n");
     auto caller = server.accept();
@@ -170,11 +172,13 @@ TEST_CASE("a long list takes no more memory than a short one", "[mirror]") {
     // What is there is passed by as fast as it can be read.
     for (auto i = 0; i < 10 * count; ++i)
       list += server.url("/0\n");
-    auto end = mirror({"--list=" + folder.write("list", list), "--per-host=32",
-                       "--into=" + folder.path(std::to_string(count))});
+    auto end = mirror(
+        {fmt::format("--list={}", folder.write("list", list)), "--per-host=32",
+         fmt::format("--into={}", folder.path(std::to_string(count)))});
     CHECK(end.status == 1);
     CHECK_THAT(end.out,
-               Contains("failed " + parts::human_count(std::size_t(count))));
+               Contains(fmt::format("failed {}",
+                                    parts::human_count(std::size_t(count)))));
     return end.peak_kib;
   };
   // More than is ever under way.
@@ -205,9 +209,9 @@ TEST_CASE("one host is asked for as many files at once as may be, no more",
     --inside;
     return test::page{200, "x"};
   }};
-  texts words{"--into=" + folder.path(), "--per-host=3"};
+  texts words{fmt::format("--into={}", folder.path()), "--per-host=3"};
   for (auto i = 0; i < 12; ++i)
-    words.push_back(server.url("/" + std::to_string(i)));
+    words.push_back(server.url(fmt::format("/{}", i)));
   auto end = mirror(words);
   CHECK(end.status == 0);
   CHECK(most == 3);
@@ -224,10 +228,10 @@ TEST_CASE("a host that is slow does not hold up the others", "[mirror]") {
     return test::page{200, "x"};
   }};
   test::open_at_exit guard{served};
-  texts words{"--into=" + folder.path(), "--per-host=1"};
+  texts words{fmt::format("--into={}", folder.path()), "--per-host=1"};
   for (auto i = 0; i < 100; ++i)
-    words.push_back(server.url("/slow/" + std::to_string(i)));
-  words.push_back("http://" + server.host("localhost") + "/fast");
+    words.push_back(server.url(fmt::format("/slow/{}", i)));
+  words.push_back(fmt::format("http://{}/fast", server.host("localhost")));
   // Failure here is a hang.
   CHECK(mirror(words).status == 0);
 }
@@ -243,7 +247,8 @@ TEST_CASE("a failure that may pass is tried again", "[mirror]") {
       return seen.add(path) == 0 ? test::page{status, "sorry"}
                                  : test::page{200, "good"};
     }};
-    auto end = mirror({"--into=" + folder.path(), server.url("/a")});
+    auto end =
+        mirror({fmt::format("--into={}", folder.path()), server.url("/a")});
     CHECK(end.status == 0);
     CHECK(end.err.empty());
     CHECK_THAT(end.out, StartsWith("fetched 1, ") && Contains("retried 1\n"));
@@ -254,7 +259,8 @@ TEST_CASE("a failure that may pass is tried again", "[mirror]") {
 TEST_CASE("a broken connection is tried again", "[mirror]") {
   test::temp_folder folder;
   test::tiny_server server;
-  test::child running{command({"--into=" + folder.path(), server.url("/a")})};
+  test::child running{
+      command({fmt::format("--into={}", folder.path()), server.url("/a")})};
   {
     auto caller = server.accept();
     caller.read_request();
@@ -281,10 +287,10 @@ TEST_CASE("a failure that stays is told once, with its cause", "[mirror]") {
                       "x"};
   }};
   test::tiny_server deaf{false};
-  auto end =
-      mirror({"--into=" + folder.path(), "--attempts=2", server.url("/missing"),
-              server.url("/broken"), deaf.url("/x"), "nonsense\x1b[2J",
-              server.url("/good"), server.url("/good/below")});
+  auto end = mirror({fmt::format("--into={}", folder.path()), "--attempts=2",
+                     server.url("/missing"), server.url("/broken"),
+                     deaf.url("/x"), "nonsense\x1b[2J", server.url("/good"),
+                     server.url("/good/below")});
   CHECK(end.status == 1);
   auto told = test::lines(end.err);
   std::sort(told.begin(), told.end());
@@ -296,11 +302,12 @@ TEST_CASE("a failure that stays is told once, with its cause", "[mirror]") {
   CHECK(told.end() - clash == 1);
   told.erase(clash, told.end());
   texts expected{
-      "failed: " + server.url("/missing")
-          + ": the server answered with status 404",
-      "failed: " + server.url("/broken")
-          + ": the server answered with status 500",
-      "failed: " + deaf.url("/x") + ": cannot connect: Connection refused",
+      fmt::format("failed: {}: the server answered with status 404",
+                  server.url("/missing")),
+      fmt::format("failed: {}: the server answered with status 500",
+                  server.url("/broken")),
+      fmt::format("failed: {}: cannot connect: Connection refused",
+                  deaf.url("/x")),
       "failed: nonsense\\x1b[2J: not a URL that can be fetched (accepted: "
       "http://HOST/PATH and https://HOST/PATH)"};
   std::sort(expected.begin(), expected.end());
@@ -320,13 +327,14 @@ TEST_CASE("a file that cannot be written is a failure of that file alone",
     return test::page{200, "x"};
   }};
   folder.write(server.host() + "/a", "in the way");
-  auto end =
-      mirror({"--into=" + folder.path(), server.url("/a/b"), server.url("/c")});
+  auto end = mirror({fmt::format("--into={}", folder.path()),
+                     server.url("/a/b"), server.url("/c")});
   CHECK(end.status == 1);
   CHECK(end.err
-        == "failed: " + server.url("/a/b") + ": cannot make the folder '"
-               + server.host()
-               + "/a': a file is there, which another URL has brought\n");
+        == fmt::format(
+            "failed: {}: cannot make the folder '{}/a': a file is there, "
+            "which another URL has brought\n",
+            server.url("/a/b"), server.host()));
   CHECK_THAT(end.out, StartsWith("fetched 1, already there 0, failed 1; "));
 }
 
@@ -343,8 +351,8 @@ TEST_CASE("a slow answer is asked for a second time", "[mirror]") {
   }};
   test::open_at_exit guard{late};
   // Failure here is a hang: the first answer never comes.
-  auto end = mirror(
-      {"--into=" + folder.path(), "--hedge-after=20ms", server.url("/a")});
+  auto end = mirror({fmt::format("--into={}", folder.path()),
+                     "--hedge-after=20ms", server.url("/a")});
   CHECK(end.status == 0);
   CHECK_THAT(end.out, StartsWith("fetched 1, ") && Contains("hedged 1, "));
   CHECK(content(folder.path(server.host() + "/a")) == "good");
@@ -355,9 +363,9 @@ TEST_CASE("a deadline ends the whole, and what it left is counted",
           "[mirror]") {
   test::temp_folder folder;
   test::tiny_server server;
-  test::child running{
-      command({"--into=" + folder.path(), "--deadline=200ms", "--per-host=1",
-               server.url("/1"), server.url("/2"), server.url("/3")})};
+  test::child running{command(
+      {fmt::format("--into={}", folder.path()), "--deadline=200ms",
+       "--per-host=1", server.url("/1"), server.url("/2"), server.url("/3")})};
   auto caller = server.accept();
   caller.read_request();
   caller.send(half_an_answer);
@@ -375,9 +383,9 @@ TEST_CASE("a deadline ends the whole, and what it left is counted",
 TEST_CASE("a deadline ends the wait for a list that somebody types",
           "[mirror]") {
   test::temp_folder folder;
-  test::child running{
-      command({"--into=" + folder.path(), "--deadline=50ms", "--list=-"}),
-      {.hold_input = true}};
+  test::child running{command({fmt::format("--into={}", folder.path()),
+                               "--deadline=50ms", "--list=-"}),
+                      {.hold_input = true}};
   // Failure here is a hang: nobody types anything.
   auto end = running.wait();
   CHECK(end.status == 1);
@@ -390,8 +398,9 @@ TEST_CASE("a deadline ends the wait for a list that somebody types",
 TEST_CASE("an interrupted run leaves no half file", "[mirror]") {
   test::temp_folder folder;
   test::tiny_server server;
-  test::child running{command({"--into=" + folder.path(), "--per-host=1",
-                               server.url("/1"), server.url("/2")})};
+  test::child running{
+      command({fmt::format("--into={}", folder.path()), "--per-host=1",
+               server.url("/1"), server.url("/2")})};
   auto caller = server.accept();
   caller.read_request();
   caller.send(half_an_answer);
@@ -411,7 +420,8 @@ TEST_CASE("a run that was killed leaves no half file, and the next one none "
           "[mirror]") {
   test::temp_folder folder;
   test::tiny_server server;
-  auto words = command({"--into=" + folder.path(), server.url("/1")});
+  auto words =
+      command({fmt::format("--into={}", folder.path()), server.url("/1")});
   auto place = folder.path(server.url("/1").substr(7));
   {
     test::child running{words};
@@ -436,9 +446,9 @@ TEST_CASE("an interrupt ends the wait for a list, and for another attempt",
           "[mirror]") {
   test::temp_folder folder;
   test::tiny_server server;
-  test::child running{
-      command({"--into=" + folder.path(), "--list=-", "--attempts=1000"}),
-      {.hold_input = true}};
+  test::child running{command({fmt::format("--into={}", folder.path()),
+                               "--list=-", "--attempts=1000"}),
+                      {.hold_input = true}};
   running.write_input(server.url("/1") + "\n");
   {
     auto caller = server.accept();
@@ -459,9 +469,9 @@ TEST_CASE("an interrupt ends the wait for a list, and for another attempt",
 TEST_CASE("a terminal shows how far a mirror is", "[mirror]") {
   test::temp_folder folder;
   test::tiny_server server;
-  test::child running{
-      command({"--into=" + folder.path(), server.url("/1"), "nonsense"}),
-      {.terminal = true}};
+  test::child running{command({fmt::format("--into={}", folder.path()),
+                               server.url("/1"), "nonsense"}),
+                      {.terminal = true}};
   auto caller = server.accept();
   caller.read_request();
   running.wait_for_output(" 50 %  1 done, 1 failed, ");
@@ -474,7 +484,7 @@ TEST_CASE("a terminal shows how far a mirror is", "[mirror]") {
 
 TEST_CASE("bad usage of mirror is one line and status 2", "[mirror]") {
   test::temp_folder folder;
-  auto into = "--into=" + folder.path();
+  auto into = fmt::format("--into={}", folder.path());
   check_usage({"--no-such-option"}, "--no-such-option");
   check_usage({"http://h/"}, "--into is missing");
   check_usage({into}, "nothing to fetch (accepted: URLs as arguments, "
@@ -489,12 +499,13 @@ TEST_CASE("bad usage of mirror is one line and status 2", "[mirror]") {
   check_usage({into, "--deadline=-1s", "http://h/"}, "deadline = '-1s'");
   check_usage({into, "--troupe.workers=0", "http://h/"},
               "troupe.workers = '0'");
-  check_usage({into, "--list=" + folder.path("none")},
-              "cannot read the list '" + folder.path("none")
-                  + "': No such file or directory");
+  check_usage(
+      {into, fmt::format("--list={}", folder.path("none"))},
+      fmt::format("cannot read the list '{}': No such file or directory",
+                  folder.path("none")));
   auto file = folder.write("file", "");
   check_usage({"--into=" + file, "http://h/"},
-              "cannot mirror into '" + file + "': Not a directory");
+              fmt::format("cannot mirror into '{}': Not a directory", file));
   check_usage({"--into=/proc/none", "http://h/"},
               "cannot mirror into '/proc/none': ");
 }
@@ -502,10 +513,13 @@ TEST_CASE("bad usage of mirror is one line and status 2", "[mirror]") {
 TEST_CASE("two runs into one folder do not meet", "[mirror]") {
   test::temp_folder folder;
   test::tiny_server server;
-  test::child running{command({"--into=" + folder.path(), server.url("/1")})};
+  test::child running{
+      command({fmt::format("--into={}", folder.path()), server.url("/1")})};
   auto caller = server.accept();
   caller.read_request();
-  check_usage({"--into=" + folder.path(), server.url("/2")},
-              "cannot mirror into '" + folder.path()
-                  + "': another process does so right now");
+  check_usage(
+      {fmt::format("--into={}", folder.path()), server.url("/2")},
+      fmt::format("cannot mirror into '{}': another process does so right "
+                  "now",
+                  folder.path()));
 }
