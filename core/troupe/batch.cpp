@@ -610,10 +610,24 @@ void batch::deliver() noexcept {
     notify->on_operation_complete();
 }
 
+// A deadline that passes, or a token that is stopped, may free a worker for
+// this batch before it reaches the batch itself.
+void batch::drop_if_unwanted() noexcept {
+  auto more = find_extras();
+  if (!more)
+    return;
+  if (more->token.stop_requested())
+    cancel(ec::cancelled);
+  else if (more->deadline != clock::time_point::max()
+           && time().now() >= more->deadline)
+    cancel(ec::deadline_exceeded);
+}
+
 // -- share --------------------------------------------------------------------
 
 batch::share::share(batch& owner, worker_cell& cell, bool nested) noexcept
     : batch_{owner}, cell_{cell} {
+  owner.drop_if_unwanted();
   if (auto progress = owner.meter())
     progress->add_running(1);
   // A single request is not worth a look at the clock, nor interrupted.

@@ -272,6 +272,7 @@ private:
   lane_array* ensure_lanes() noexcept;
   std::uint32_t unstarted() const noexcept;
   void drop_unstarted() noexcept;
+  void drop_if_unwanted() noexcept;
   void deliver() noexcept;
   bool retry_later(const std::exception_ptr& exception, std::uint32_t index,
                    worker_cell& cell) noexcept;

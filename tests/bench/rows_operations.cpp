@@ -198,9 +198,9 @@ row build_stream(const row_options& options) {
          run(small);
          auto before = status_bytes("VmHWM");
          auto took = run(large);
-         auto result = per_request(took, large);
-         result.values["growth_mb"] = (status_bytes("VmHWM") - before) / 1e6;
-         return result;
+         auto measured = per_request(took, large);
+         measured.values["growth_mb"] = (status_bytes("VmHWM") - before) / 1e6;
+         return measured;
        }}};
   result.targets = {{"peak memory within 10 MB of a hundredth as many",
                      [](const row_result& in) -> std::optional<verdict> {

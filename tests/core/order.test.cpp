@@ -7,6 +7,7 @@
 #include "troupe/run_batch.hpp"
 
 #include "gate.hpp"
+#include "manual_clock.hpp"
 #include "thread_crew.hpp"
 
 #include <catch2/catch.hpp>
@@ -187,6 +188,34 @@ TEST_CASE("a high map takes the workers of a normal one", "[order]") {
   busy.open();
   get(high);
   get(normal);
+}
+
+// -- too late -----------------------------------------------------------------
+
+// Nobody tells these batches: what is late, or unwanted, is seen by the worker.
+TEST_CASE("a worker runs nothing whose deadline has passed", "[order]") {
+  test::gate busy;
+  test::manual_time time;
+  auto options = thread_crew::options_for(1);
+  options.clock = time.clock;
+  thread_crew crew{options};
+  test::open_at_exit release{busy};
+  auto first = crew.start(make_batch([&] { busy.pass(); }));
+  busy.wait_for_arrivals();
+  std::atomic<int> ran{0};
+  auto late = make_batch([&] { ++ran; });
+  auto in_time = make_batch([&] { ++ran; });
+  auto now = time.clock->now();
+  batch_of(late).set_deadline(now + std::chrono::seconds{1});
+  batch_of(in_time).set_deadline(now + std::chrono::seconds{2});
+  crew.start(late);
+  crew.start(in_time);
+  time.clock->advance(std::chrono::seconds{1});
+  busy.open();
+  get(in_time);
+  CHECK(test::failure_in([&] { get(late); })->code() == ec::deadline_exceeded);
+  CHECK(ran == 1);
+  CHECK(batch_of(late).summary().expired == 1);
 }
 
 // -- max_in_flight ------------------------------------------------------------
