@@ -248,8 +248,8 @@ public:
 
 private:
   struct item final : channel_item {
-    template <class U>
-    explicit item(U&& x) : value(std::forward<U>(x)) {}
+    explicit item(const T& x) : value(x) {}
+    explicit item(T&& x) : value(std::move(x)) {}
 
     T value;
   };
