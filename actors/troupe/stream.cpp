@@ -395,7 +395,8 @@ void imap_core::need_pump() noexcept {
   } while (!pumping_.compare_exchange_weak(running, running + 1,
                                            std::memory_order_seq_cst));
   looking_.fetch_add(1, std::memory_order_seq_cst);
-  auto made = new pump{*this};
+  // Deletes itself when its request is complete.
+  auto made = std::make_unique<pump>(*this).release();
   ref_ptr<op_state> op{&made->op()};
   dispatcher_.store(op->as_batch()->home(), std::memory_order_relaxed);
   made->start();

@@ -166,7 +166,7 @@ public:
   task_group(task_group&&) noexcept = default;
 
   task_group& operator=(task_group&& other) noexcept {
-    task_group{std::move(*this)};
+    task_group dropped{std::move(*this)};
     core_ = std::move(other.core_);
     return *this;
   }
