@@ -32,6 +32,16 @@ public:
       next(*cell);
   }
 
+  scripted_crew(const scripted_crew&) = delete;
+  scripted_crew& operator=(const scripted_crew&) = delete;
+
+  /// Takes what the test has left in the hands of woken workers: a batch there
+  /// keeps the dispatcher, and that the worker.
+  ~scripted_crew() {
+    for (auto cell : hired_)
+      cell->take();
+  }
+
   static troupe::effective_options idle_workers(std::size_t n) {
     troupe::effective_options result;
     result.name = "test";
@@ -60,6 +70,7 @@ public:
         home_->add(std::move(made));
       }
       result.push_back(cell);
+      hired_.push_back(cell);
     }
     return result;
   }
@@ -130,6 +141,7 @@ private:
   // Outlives the dispatcher, which a batch may keep.
   std::unique_ptr<crew_script> script_ = std::make_unique<crew_script>();
   troupe::ref_ptr<troupe::dispatcher> home_;
+  std::vector<troupe::worker_cell*> hired_;
   int last_id_ = 0;
 };
 
