@@ -17,6 +17,11 @@ namespace {
 // and longer than the pauses of a caller who makes one request after another.
 constexpr auto linger_time = std::chrono::milliseconds{50};
 
+// What it takes to wake a thread on another processor of a virtual machine. A
+// worker that was woken for less work than this looks around for as long,
+// before it makes somebody wake it again.
+constexpr auto wake_time = std::chrono::microseconds{25};
+
 } // namespace
 
 worker::worker(caf::actor_config& cfg, ref_ptr<dispatcher> home,
@@ -66,11 +71,15 @@ void worker::work() {
     found = home_->next(*cell_, nullptr, leave_reason::exhausted);
   }
   for (;;) {
+    auto woken = std::chrono::steady_clock::now();
+    auto mark = woken;
+    cell_->stay_awake(false);
     while (found.work) {
       home_->take_up(*cell_, *found.work);
-      auto begin = std::chrono::steady_clock::now();
       auto why = found.work->participate(*cell_, false);
-      cell_->add_busy_time(std::chrono::steady_clock::now() - begin);
+      auto ended = std::chrono::steady_clock::now();
+      cell_->add_busy_time(ended - std::exchange(mark, ended));
+      cell_->stay_awake(!home_->cooperative() && ended - woken < wake_time);
       found = home_->next(*cell_, found.work, why);
       if (home_->cooperative() && found.work) {
         later_ = std::move(found);
@@ -91,6 +100,8 @@ void worker::work() {
     }
     if (home_->spin().count() > 0)
       found = cell_->spin(home_->spin());
+    else if (cell_->stays_awake())
+      found = cell_->look_again(wake_time);
     if (!found.work && !found.retire)
       found = cell_->linger(linger_time);
     if (!found.work && !found.retire)

@@ -773,8 +773,8 @@ void dispatcher::push_idle(worker_cell& cell) noexcept {
     idle_->idle_prev_ = &cell;
   idle_ = &cell;
   ++idle_count_;
-  cell.word_.store(options_.spin.count() > 0 ? worker_cell::awake
-                                             : worker_cell::asleep,
+  auto awake = options_.spin.count() > 0 || cell.stays_awake_;
+  cell.word_.store(awake ? worker_cell::awake : worker_cell::asleep,
                    std::memory_order_release);
 }
 

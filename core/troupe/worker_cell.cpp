@@ -1,5 +1,7 @@
 #include "troupe/worker_cell.hpp"
 
+#include <thread>
+
 #include "troupe/dispatcher.hpp"
 
 namespace troupe {
@@ -63,22 +65,35 @@ worker_cell::linger(std::chrono::nanoseconds patience) noexcept {
   return take();
 }
 
-worker_cell::hand_off
-worker_cell::spin(std::chrono::nanoseconds patience) noexcept {
+template <class Pause>
+worker_cell::hand_off worker_cell::look(std::chrono::nanoseconds patience,
+                                        Pause pause) noexcept {
   using std::chrono::steady_clock;
   auto until = steady_clock::now() + patience;
   do {
-    for (int i = 0; i < 16; ++i) {
-      if (word_.load(std::memory_order_relaxed) != awake)
-        return take();
-      pause();
-    }
+    if (word_.load(std::memory_order_relaxed) != awake)
+      return take();
+    pause();
   } while (steady_clock::now() < until);
   auto expected = awake;
   if (word_.compare_exchange_strong(expected, asleep,
                                     std::memory_order_acq_rel))
     return {};
   return take();
+}
+
+worker_cell::hand_off
+worker_cell::spin(std::chrono::nanoseconds patience) noexcept {
+  return look(patience, [this] {
+    for (int i = 0; i < 16 && word_.load(std::memory_order_relaxed) == awake;
+         ++i)
+      pause();
+  });
+}
+
+worker_cell::hand_off
+worker_cell::look_again(std::chrono::nanoseconds patience) noexcept {
+  return look(patience, [] { std::this_thread::yield(); });
 }
 
 void* worker_cell::resource(std::type_index type) {

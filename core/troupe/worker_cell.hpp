@@ -62,6 +62,15 @@ public:
   /// Looks for a hand-off for as long as `patience`, then falls asleep.
   hand_off spin(std::chrono::nanoseconds patience) noexcept;
 
+  /// As `spin`, but lets other threads have the processor in between.
+  hand_off look_again(std::chrono::nanoseconds patience) noexcept;
+
+  /// Says whether the worker, when it becomes idle, will look around before it
+  /// falls asleep.
+  void stay_awake(bool yes) noexcept { stays_awake_ = yes; }
+
+  bool stays_awake() const noexcept { return stays_awake_; }
+
   /// Waits for a hand-off on a futex, for as long as `patience`, before the
   /// caller sleeps where messages arrive. Cheaper by far than a mailbox, when
   /// requests come one after another.
@@ -162,6 +171,9 @@ private:
 
   static hand_off unpack(std::uintptr_t word) noexcept;
 
+  template <class Pause>
+  hand_off look(std::chrono::nanoseconds patience, Pause pause) noexcept;
+
   dispatcher& home_;
   const int id_;
   const std::string name_;
@@ -176,6 +188,7 @@ private:
   std::atomic<std::int64_t> busy_ns_{0};
   std::shared_ptr<void> resource_;
   bool resource_in_use_ = false;
+  bool stays_awake_ = false;
   const batch* working_on_ = nullptr;
 
   // Guarded by the dispatcher's mutex.

@@ -500,6 +500,35 @@ TEST_CASE("nobody is woken for what is claimed already", "[dispatcher]") {
   crew.run(*woken[0], found);
   crew.home().take_up(*woken[0], *found.work);
   CHECK(crew.take_woken().empty());
+  crew.next(*woken[0], found, leave_reason::exhausted);
+}
+
+TEST_CASE("a worker that stays awake needs no wake-up", "[dispatcher]") {
+  scripted_crew crew{scripted_crew::idle_workers(1)};
+  crew.submit(make_batch([] {}).ref());
+  auto woken = crew.take_woken();
+  REQUIRE(woken.size() == 1);
+  auto& cell = *woken[0];
+  // The first time it was woken, so it was asleep; from now on it is not.
+  cell.stay_awake(true);
+  crew.run_all(cell, cell.take());
+  crew.submit(make_batch([] {}).ref());
+  CHECK(crew.take_woken().empty());
+  auto found = cell.look_again(1h);
+  CHECK(found.work);
+  cell.stay_awake(false);
+  crew.run_all(cell, std::move(found));
+}
+
+TEST_CASE("a worker that has looked in vain is woken again", "[dispatcher]") {
+  scripted_crew crew{scripted_crew::idle_workers(1)};
+  crew.submit(make_batch([] {}).ref());
+  auto& cell = *crew.take_woken().front();
+  cell.stay_awake(true);
+  crew.run_all(cell, cell.take());
+  CHECK(!cell.look_again(0s).work);
+  crew.submit(make_batch([] {}).ref());
+  CHECK(crew.take_woken().size() == 1);
 }
 
 TEST_CASE("a worker that spins needs no wake-up", "[dispatcher]") {
