@@ -74,8 +74,12 @@ void worker::work() {
     auto woken = std::chrono::steady_clock::now();
     auto mark = woken;
     cell_->stay_awake(false);
-    while (found.work) {
-      home_->take_up(*cell_, *found.work);
+    while (found.work || found.again) {
+      if (found.again || !home_->take_up(*cell_, *found.work)) {
+        found = home_->next(*cell_, nullptr, leave_reason::exhausted);
+        mark = std::chrono::steady_clock::now();
+        continue;
+      }
       auto why = found.work->participate(*cell_, false);
       auto ended = std::chrono::steady_clock::now();
       cell_->add_busy_time(ended - std::exchange(mark, ended));
@@ -94,7 +98,7 @@ void worker::work() {
     if (home_->cooperative()) {
       // Idle: the hand-off comes with a message.
       found = cell_->spin(std::chrono::nanoseconds{0});
-      if (!found.work && !found.retire)
+      if (found.empty())
         return;
       continue;
     }
@@ -102,9 +106,9 @@ void worker::work() {
       found = cell_->spin(home_->spin());
     else if (cell_->stays_awake())
       found = cell_->look_again(wake_time);
-    if (!found.work && !found.retire)
+    if (found.empty())
       found = cell_->linger(linger_time);
-    if (!found.work && !found.retire)
+    if (found.empty())
       return;
   }
 }

@@ -432,13 +432,15 @@ void batch::count_dropped(std::uint32_t requests) noexcept {
   cancelled_count_.fetch_add(requests, std::memory_order_relaxed);
   if (!has_failed_.exchange(true, std::memory_order_acq_rel)) {
     auto why = drop_reason_.load(std::memory_order_seq_cst);
-    auto text = why == ec::owner_gone ? "the actor that asked for it has ended"
-                : why == ec::pool_stopped
-                    ? "the pool stopped before a worker took it"
-                : why == ec::deadline_exceeded
-                    ? "the deadline passed before a worker took it"
-                    : "it was cancelled before it was complete";
-    failure_ = make_failure(why, text, false, std::string{label()});
+    std::string text =
+        why == ec::owner_gone     ? "the actor that asked for it has ended"
+        : why == ec::pool_stopped ? "the pool stopped before a worker took it"
+        : why == ec::deadline_exceeded
+            ? "the deadline passed before a worker took it"
+        : why == ec::resource_unavailable
+            ? home_->resource_problem()
+            : "it was cancelled before it was complete";
+    failure_ = make_failure(why, std::move(text), false, std::string{label()});
   }
   if (auto progress = meter())
     progress->add_done(requests, requests);

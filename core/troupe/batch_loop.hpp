@@ -31,7 +31,7 @@ public:
           return leave_reason::exhausted;
         // Only now, so that a worker which comes back to a batch gets on with
         // it, even if it is called away each time.
-        if (mine.asked_to_yield())
+        if (mine.asked_to_yield() || (cell.resource_stale() && !nested))
           return leave_reason::yielded;
         mine.tune(1);
         if (mine.slice_is_over())
@@ -48,7 +48,10 @@ public:
         ++ran;
         if (result != run_result::value) [[unlikely]]
           ++(result == run_result::failed ? failed : again);
-        if ((yield = mine.asked_to_yield()))
+        // A worker that has to open its resource does so before it takes the
+        // next request; inside another one's wait it has nowhere to go.
+        yield = mine.asked_to_yield() || (cell.resource_stale() && !nested);
+        if (yield)
           break;
       }
       if (ran > again)

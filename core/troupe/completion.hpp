@@ -59,6 +59,25 @@ struct receipt {
   std::vector<running_request> still_running;
 };
 
+/// What became of the resources of a pool's workers; see resource.hpp.
+struct resource_stats {
+  /// How many were opened and closed: `opens - closes` are open.
+  std::uint64_t opens = 0;
+  std::uint64_t closes = 0;
+
+  /// How often it was tried to open one and failed, and why the last time; the
+  /// text stays when it is over.
+  std::uint64_t open_failures = 0;
+  std::string last_open_error;
+
+  /// Idle ones that turned out to be of no more use when they were checked.
+  std::uint64_t failed_checks = 0;
+
+  /// Workers that take no request now, because they wait before they try again
+  /// to open one.
+  std::size_t unavailable = 0;
+};
+
 /// A snapshot of a pool. Counts begin with the pool.
 struct pool_stats {
   /// Workers that live or are about to start: those that work on a batch, those
@@ -90,6 +109,8 @@ struct pool_stats {
   /// Time that workers have spent on batches, summed over all workers; counted
   /// when a worker leaves a batch.
   std::chrono::nanoseconds busy_time{0};
+
+  resource_stats resource = {};
 };
 
 } // namespace troupe

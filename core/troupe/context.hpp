@@ -74,15 +74,29 @@ public:
   /// "'load' (tenant=42) on worker io-3".
   std::string describe() const;
 
-  /// Returns the worker's resource, opened on the worker's own thread before
-  /// its first use there.
+  /// Returns the worker's resource, which was opened, and is closed, on the
+  /// worker's own thread; checked first if it has been idle for long. Good
+  /// until the end of the request, or until `discard_resource`.
   ///
-  /// Errors: throws what `open` throws, and `failure` with
-  ///         `ec::resource_unavailable` if the pool has none of type `T`.
+  /// Errors: throws `failure` with `ec::resource_unavailable` if the pool has
+  ///         none of type `T`. Throws what `open` throws if one has to be
+  ///         opened now that the request is running: after `discard_resource`,
+  ///         after a check that fails, or inside another request's wait.
   template <class T>
   T& resource() const {
     return *static_cast<T*>(cell_.resource(typeid(T)));
   }
+
+  /// Says that the worker's resource is of no more use: a connection that
+  /// broke, or one with something half done. Once the request has returned, it
+  /// is closed, and the worker opens another one before it takes the next
+  /// request. `resource` called by this request does so at once; then what it
+  /// returned before is gone.
+  ///
+  /// A resource with a function `broken()` is asked after each request that
+  /// used it, and needs nobody to say so.
+  /// Source: SQLAlchemy's Connection.invalidate, r2d2's has_broken.
+  void discard_resource() const noexcept { cell_.discard_resource(); }
 
   /// Returns what the dispatcher knows of the worker.
   worker_cell& cell() const noexcept { return cell_; }

@@ -110,6 +110,8 @@ pool_stats dispatcher::stats() const {
   result.cancelled = cancelled_.load(std::memory_order_relaxed);
   result.expired = expired_.load(std::memory_order_relaxed);
   result.late = late_.load(std::memory_order_relaxed);
+  result.resource = resource_stats_;
+  result.resource.unavailable = resting_;
   return result;
 }
 
@@ -245,10 +247,15 @@ void dispatcher::withdraw(batch& work) noexcept {
 
 // -- the worker's side --------------------------------------------------------
 
-void dispatcher::take_up(worker_cell& cell, batch& work) {
-  // Written before the batch was given, and then by nobody else.
+bool dispatcher::take_up(worker_cell& cell, batch& work) {
+  // Written before the batch was given, and then by nobody else. Who comes from
+  // `next` was not idle.
+  if (cell.waking_ && !cell.examine_resource()) {
+    step_back(cell, work);
+    return false;
+  }
   if (work.size() == 1 && !cell.waking_)
-    return;
+    return true;
   trash garbage;
   std::vector<worker_cell*> others;
   worker_cell* to_wake[2] = {};
@@ -279,11 +286,12 @@ void dispatcher::take_up(worker_cell& cell, batch& work) {
       wake(*other);
   if (grow)
     staff_->grow();
+  return true;
 }
 
-worker_cell::hand_off dispatcher::next(worker_cell& cell,
-                                       const ref_ptr<batch>& done,
-                                       leave_reason why) {
+worker_cell::hand_off dispatcher::next_work(worker_cell& cell,
+                                            const ref_ptr<batch>& done,
+                                            leave_reason why) {
   // Declared before the lock: what drops here must not do so under it.
   trash garbage;
   ref_ptr<batch> work;
@@ -336,9 +344,12 @@ void dispatcher::lost(worker_cell& cell, ref_ptr<batch> held) {
     lock guard{mutex_};
     if (cell.users_.fetch_sub(1, std::memory_order_acq_rel) == 1)
       free_cells_.push_back(&cell);
+    cell.failed_opens_ = 0;
     // Else it has retired, and was counted out then.
     if (!std::exchange(cell.alive_, false))
       return;
+    if (std::exchange(cell.resting_, false))
+      --resting_;
     if (cell.starting_) {
       cell.starting_ = false;
       --starting_;
@@ -430,6 +441,9 @@ std::size_t dispatcher::take_growth() {
   lock guard{mutex_};
   growth_asked_ = false;
   auto live = live_workers();
+  // Nobody has tried since the last worker has ended.
+  if (live == 0)
+    outage_.reset();
   if (closed_ || live >= max_workers())
     return 0;
   auto room = max_workers() - live;
@@ -461,6 +475,8 @@ void dispatcher::resize(std::size_t workers) {
   {
     lock guard{mutex_};
     max_workers_.store(workers, std::memory_order_relaxed);
+    // Those first that are of no use.
+    retire_resting(to_wake, workers);
     while (idle_ && live_workers() > workers) {
       auto cell = idle_;
       remove_idle(*cell);
@@ -481,6 +497,12 @@ clock::time_point dispatcher::retire_idle(clock::time_point now) {
   {
     lock guard{mutex_};
     auto oldest = now;
+    for (auto& cell : cells_)
+      if (cell->resting_ && now - cell->since_ < options_.idle_timeout)
+        oldest = std::min(oldest, cell->since_);
+    if (resting_ > 0 && !wants_workers())
+      retire_resting(to_wake, options_.min_workers,
+                     now - options_.idle_timeout);
     for (auto cell = idle_; cell != nullptr;) {
       auto after = cell->idle_next_;
       if (live_workers() <= options_.min_workers)
@@ -510,14 +532,7 @@ void dispatcher::cancel_all(ec why) {
   std::vector<ref_ptr<batch>> all;
   {
     lock guard{mutex_};
-    std::vector<const batch_list*> lists;
-    for (auto& of : classes_)
-      lists.insert(lists.end(), {&of.waiting, &of.left, &of.running});
-    for (auto& [name, key] : keys_)
-      lists.push_back(&key.blocked);
-    for (auto list : lists)
-      for (auto x = list->first; x != nullptr; x = x->next_)
-        all.emplace_back(x);
+    all = listed();
     for (auto& cell : cells_)
       if (cell->current_)
         all.emplace_back(cell->current_);
@@ -870,7 +885,22 @@ std::vector<worker_cell*> dispatcher::close_under_lock() {
     if (give_retire(*cell))
       to_wake.push_back(cell);
   }
+  retire_resting(to_wake, 0);
   return to_wake;
+}
+
+// Returns what could use one more worker, or waits for room at its key.
+std::vector<ref_ptr<batch>> dispatcher::listed() const {
+  std::vector<ref_ptr<batch>> result;
+  std::vector<const batch_list*> lists;
+  for (auto& of : classes_)
+    lists.insert(lists.end(), {&of.waiting, &of.left, &of.running});
+  for (auto& [name, key] : keys_)
+    lists.push_back(&key.blocked);
+  for (auto list : lists)
+    for (auto x = list->first; x != nullptr; x = x->next_)
+      result.emplace_back(x);
+  return result;
 }
 
 void dispatcher::end_outstanding() noexcept {
@@ -885,8 +915,12 @@ bool dispatcher::full() const noexcept {
 }
 
 bool dispatcher::wants_growth() const noexcept {
-  if (closed_ || idle_ != nullptr || live_workers() >= max_workers())
-    return false;
+  return !closed_ && idle_ == nullptr && live_workers() < max_workers()
+         && wants_workers();
+}
+
+// Whether there is something to claim for one more worker.
+bool dispatcher::wants_workers() const noexcept {
   return std::any_of(classes_.begin(), classes_.end(),
                      [](const service_class& of) {
                        return of.has_waiting()

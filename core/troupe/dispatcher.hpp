@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -145,11 +146,14 @@ public:
 
   /// Is called by a worker that takes up `work`; wakes two more if there is
   /// enough to do, in this batch or in others, so that many workers wake in few
-  /// steps.
-  void take_up(worker_cell& cell, batch& work);
+  /// steps. Returns false if the worker's resource is of no more use: then
+  /// `work` is somebody else's, and the worker has to ask for more by `next`.
+  bool take_up(worker_cell& cell, batch& work);
 
   /// Ends the worker's part in `done`, if there is one, and returns what to do
-  /// next. If there is nothing, the worker is idle from now on.
+  /// next. If there is nothing, the worker is idle from now on. A worker that
+  /// lacks a resource opens one first; if it cannot, there is nothing to do for
+  /// it until a hand-off tells it to ask again.
   worker_cell::hand_off next(worker_cell& cell, const ref_ptr<batch>& done,
                              leave_reason why);
 
@@ -166,7 +170,16 @@ public:
   /// started, or what it `held` back, goes to another.
   void lost(worker_cell& cell, ref_ptr<batch> held = nullptr);
 
+  /// Counts what became of resources, on workers' threads.
+  void count_open(worker_cell& cell);
+  void count_close() noexcept;
+  void count_failed_open(std::string why);
+  void count_failed_check() noexcept;
+
   // -- the batch's side -------------------------------------------------------
+
+  /// Returns why no worker takes a request, when none could open its resource.
+  std::string resource_problem() const;
 
   /// Counts a batch that is about to be complete, and tells the subscribers.
   void account(batch& work) noexcept;
@@ -266,10 +279,21 @@ private:
   void serve_idle(std::vector<worker_cell*>& to_wake, trash& garbage);
   void wake_all(const std::vector<worker_cell*>& cells) noexcept;
   std::vector<worker_cell*> close_under_lock();
+  std::vector<ref_ptr<batch>> listed() const;
   void end_outstanding() noexcept;
   void begin_part(worker_cell& cell, batch& work) noexcept;
+  worker_cell::hand_off next_work(worker_cell& cell, const ref_ptr<batch>& done,
+                                  leave_reason why);
+  void step_back(worker_cell& cell, batch& work);
+  bool retire_if_surplus(worker_cell& cell);
+  worker_cell::hand_off rest(worker_cell& cell);
+  void end_rest(worker_cell& cell, std::uint64_t number);
+  void
+  retire_resting(std::vector<worker_cell*>& to_wake, std::size_t least,
+                 clock::time_point latest = clock::time_point::max()) noexcept;
   bool full() const noexcept;
   bool wants_growth() const noexcept;
+  bool wants_workers() const noexcept;
 
   const effective_options options_;
   const resource_spec resource_;
@@ -290,6 +314,11 @@ private:
   bool growth_asked_ = false;
   std::vector<std::unique_ptr<worker_cell>> cells_;
   std::vector<worker_cell*> free_cells_;
+  // What became of the workers' resources; how many workers rest; and since
+  // when no worker has had one although it was tried to open it.
+  resource_stats resource_stats_;
+  std::size_t resting_ = 0;
+  std::optional<clock::time_point> outage_;
 
   std::atomic<std::size_t> max_workers_;
   std::atomic<std::uint32_t> live_{0};

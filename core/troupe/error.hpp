@@ -44,8 +44,9 @@ enum class ec : std::uint8_t {
   /// The actor in which a task or a wait lived has ended. What it had started
   /// may have run.
   owner_gone,
-  /// The workers of the pool have no resource of the type that the call asked
-  /// for. The call ran up to there.
+  /// No worker of the pool could open its resource: the call never ran; of a
+  /// `map`, some calls did not. Or the pool has no resource of the type that
+  /// the call asked for: it ran up to there, as `failure::started()` says.
   resource_unavailable,
   /// The node was lost. The call may have run.
   node_lost,

@@ -286,6 +286,8 @@ effective_options add_up(const pool_options& options,
                          const option_table& table) {
   effective_options result;
   result.name = options.name;
+  if (options.resource)
+    check_rules(options.resource->rules);
   result.resource = options.resource;
   result.clock = options.clock;
   auto& from = result.origin;

@@ -23,7 +23,6 @@ outcome_state failed_state(const failure_record& record,
   switch (record.code) {
   case ec::request_failed:
   case ec::worker_lost:
-  case ec::resource_unavailable:
   case ec::node_lost:
     // These say by themselves that the call ran.
     break;

@@ -13,7 +13,10 @@ thread_local worker_cell* this_worker = nullptr;
 } // namespace
 
 worker_cell::worker_cell(dispatcher& home, int id)
-    : home_{home}, id_{id}, name_{home.name() + "-" + std::to_string(id)} {}
+    : home_{home},
+      id_{id},
+      name_{home.name() + "-" + std::to_string(id)},
+      resource_{home.resource()} {}
 
 worker_cell* worker_cell::current() noexcept {
   return this_worker;
@@ -31,11 +34,18 @@ worker_cell::bind_thread::~bind_thread() {
 }
 
 worker_cell::hand_off worker_cell::unpack(std::uintptr_t word) noexcept {
-  if (word == retire)
-    return {nullptr, true};
-  if (word <= lingering)
+  switch (word) {
+  case asleep:
+  case awake:
+  case lingering:
     return {};
-  return {ref_ptr<batch>{reinterpret_cast<batch*>(word), adopt_ref}, false};
+  case retire:
+    return {nullptr, true};
+  case again:
+    return {nullptr, false, true};
+  default:
+    return {ref_ptr<batch>{reinterpret_cast<batch*>(word), adopt_ref}};
+  }
 }
 
 worker_cell::hand_off worker_cell::take() noexcept {
@@ -97,8 +107,7 @@ worker_cell::look_again(std::chrono::nanoseconds patience) noexcept {
 }
 
 void* worker_cell::resource(std::type_index type) {
-  const auto& spec = home_.resource();
-  if (!spec.open || spec.type != type)
+  if (!resource_.holds(type))
     throw failure{ec::resource_unavailable,
                   "the pool '" + home_.name()
                       + "' has no resource of the type asked for; set "
@@ -106,10 +115,37 @@ void* worker_cell::resource(std::type_index type) {
                   true,
                   {},
                   id_};
-  if (!resource_)
-    resource_ = spec.open();
-  resource_in_use_ = true;
-  return resource_.get();
+  // One that the running request has used already is not asked again.
+  if (resource_.stale() || (!resource_.in_use() && !examine_resource()))
+    renew_resource();
+  return resource_.use();
+}
+
+bool worker_cell::examine_resource() noexcept {
+  auto what = resource_.examine(home_.time());
+  if (what == resource_slot::fitness::bad)
+    home_.count_failed_check();
+  return what == resource_slot::fitness::good;
+}
+
+void worker_cell::renew_resource() {
+  close_resource();
+  try {
+    resource_.open(home_.time().now());
+  } catch (...) {
+    home_.count_failed_open(describe(std::current_exception()));
+    throw;
+  }
+  home_.count_open(*this);
+}
+
+void worker_cell::end_use() noexcept {
+  resource_.end_use(home_.time());
+}
+
+void worker_cell::close_resource() noexcept {
+  if (resource_.close())
+    home_.count_close();
 }
 
 } // namespace troupe

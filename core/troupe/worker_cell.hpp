@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "troupe/batch.hpp"
-#include "troupe/resource.hpp"
+#include "troupe/resource_slot.hpp"
 
 namespace troupe {
 
@@ -54,6 +54,10 @@ public:
   struct hand_off {
     ref_ptr<batch> work;
     bool retire = false;
+    /// The worker, which had no resource, is to ask for work once more.
+    bool again = false;
+
+    bool empty() const noexcept { return !work && !retire && !again; }
   };
 
   /// Takes what was handed over, if anything was.
@@ -128,17 +132,36 @@ public:
 
   // -- resource ---------------------------------------------------------------
 
-  /// Returns the worker's resource, opened on first use. Throws
+  /// Returns the worker's resource for the running request. Replaces one that
+  /// is of no more use; throws what that throws, and
   /// `failure{ec::resource_unavailable}` if the pool has none of that type.
   void* resource(std::type_index type);
 
-  bool resource_in_use() const noexcept { return resource_in_use_; }
+  bool resource_in_use() const noexcept { return resource_.in_use(); }
+
+  /// Returns whether the worker should take no request before it has opened a
+  /// resource.
+  bool resource_stale() const noexcept { return resource_.stale(); }
+
+  /// Makes the resource one of no more use.
+  void discard_resource() noexcept { resource_.discard(); }
+
+  /// Returns whether the resource is good for another request; asks it if it
+  /// has been idle for long.
+  bool examine_resource() noexcept;
+
+  /// Opens a resource in place of one that is of no more use. Throws what
+  /// `open` throws.
+  void renew_resource();
 
   /// The request that may have used the resource has returned.
-  void end_request() noexcept { resource_in_use_ = false; }
+  void end_request() noexcept {
+    if (resource_.in_use())
+      end_use();
+  }
 
   /// Closes the resource, on the worker's own thread.
-  void close_resource() noexcept { resource_.reset(); }
+  void close_resource() noexcept;
 
 private:
   friend class dispatcher;
@@ -147,8 +170,10 @@ private:
   static constexpr std::uintptr_t awake = 1;
   static constexpr std::uintptr_t retire = 2;
   static constexpr std::uintptr_t lingering = 3;
+  static constexpr std::uintptr_t again = 4;
 
-  /// Hands over a batch, or `retire`. Returns whether the worker must be woken.
+  /// Hands over a batch, `retire` or `again`. Returns whether the worker must
+  /// be woken.
   bool give(std::uintptr_t what) noexcept {
     auto before = word_.exchange(what, std::memory_order_acq_rel);
     auto lingers = before == lingering;
@@ -174,6 +199,8 @@ private:
   template <class Pause>
   hand_off look(std::chrono::nanoseconds patience, Pause pause) noexcept;
 
+  void end_use() noexcept;
+
   dispatcher& home_;
   const int id_;
   const std::string name_;
@@ -186,8 +213,7 @@ private:
   // gone by then. When the last one is done, the cell can serve again.
   std::atomic<std::uint32_t> users_{1};
   std::atomic<std::int64_t> busy_ns_{0};
-  std::shared_ptr<void> resource_;
-  bool resource_in_use_ = false;
+  resource_slot resource_;
   bool stays_awake_ = false;
   const batch* working_on_ = nullptr;
 
@@ -203,6 +229,11 @@ private:
   bool served_waiting_ = false;
   bool alive_ = false;
   bool starting_ = false;
+  // Whether it waits before it tries again to open its resource, how often that
+  // has failed in a row, and a number for each such rest.
+  bool resting_ = false;
+  unsigned failed_opens_ = 0;
+  std::uint64_t rest_ = 0;
 };
 
 } // namespace troupe

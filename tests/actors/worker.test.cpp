@@ -7,6 +7,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <atomic>
 #include <csignal>
 #include <fstream>
 #include <set>
@@ -118,8 +119,7 @@ TEST_CASE("a resource is opened on the worker's thread, kept, and closed there",
           seen.strangers += x.opened_on != std::this_thread::get_id();
         });
     troupe::pool pool{world.sys, options};
-    pool.run([] {}).get();
-    CHECK(seen.opened == 0);
+    CHECK(pool.run([&] { return seen.opened.load(); }).get() == 1);
     test::gate door;
     auto both = pool.map(std::vector<int>(2, 0),
                          [&](troupe::context& ctx, int) {
@@ -146,26 +146,141 @@ TEST_CASE("a resource is opened on the worker's thread, kept, and closed there",
   CHECK(seen.strangers == 0);
 }
 
-TEST_CASE("a resource that cannot be opened fails the request, and the next "
-          "one tries again",
-          "[worker]") {
-  test::actor_world world;
+namespace {
+
+// A server that is up or down, and a clock that stands still.
+struct outage {
+  // As a pool sees it from the start; no pool outlives it.
+  std::atomic<bool> up{false};
   std::atomic<int> tries{0};
-  pool_options options{.workers = 1};
-  options.resource = troupe::make_resource<connection>([&] {
-    if (++tries == 1)
-      throw std::runtime_error{"connection refused"};
-    return connection{std::this_thread::get_id()};
-  });
-  troupe::pool pool{world.sys, options};
-  auto use = [](troupe::context& ctx) {
-    return ++ctx.resource<connection>().used;
-  };
-  CHECK(test::thrown_text([&] { pool.run(use).get(); })
-        == "connection refused");
-  CHECK(pool.run(use).get() == 1);
+  std::atomic<int> open{0};
+  test::manual_time time;
+
+  pool_options options(std::size_t workers) {
+    pool_options result{.workers = workers};
+    result.clock = time.clock;
+    result.resource = troupe::make_resource<connection>(
+                          [this] {
+                            ++tries;
+                            if (!up)
+                              throw std::runtime_error{"connection refused"};
+                            ++open;
+                            return connection{std::this_thread::get_id()};
+                          },
+                          [this](connection&) { --open; })
+                          .backoff(1s, 1s)
+                          .give_up_after(30s);
+    return result;
+  }
+
+  // Nothing tells when a worker has come to rest, so this looks again and
+  // again.
+  static void wait_for_resting(const troupe::pool& pool, std::size_t n) {
+    while (pool.stats().resource.unavailable != n)
+      std::this_thread::yield();
+  }
+};
+
+int use(troupe::context& ctx) {
+  return ++ctx.resource<connection>().used;
+}
+
+} // namespace
+
+TEST_CASE("a worker that cannot open its resource takes its request when it "
+          "can",
+          "[worker]") {
+  outage down;
+  test::actor_world world;
+  troupe::pool pool{world.sys, down.options(1)};
+  auto waiting = pool.run(use).start();
+  for (int i = 1; i <= 3; ++i) {
+    while (down.tries < i)
+      std::this_thread::yield();
+    outage::wait_for_resting(pool, 1);
+    CHECK(pool.stats().resource.last_open_error
+          == "std::runtime_error: connection refused");
+    CHECK(pool.stats().queued == 1);
+    down.up = i == 3;
+    down.time.clock->advance(1s);
+  }
+  CHECK(waiting.get() == 1);
   CHECK(pool.run(use).get() == 2);
-  CHECK(tries == 2);
+  CHECK(down.tries == 4);
+  CHECK(pool.stats().resource.open_failures == 3);
+}
+
+TEST_CASE("a request fails, and says why, when no worker could open its "
+          "resource for too long",
+          "[worker]") {
+  auto how = GENERATE(test::way::get, test::way::then, test::way::co_await_);
+  outage down;
+  test::actor_world world;
+  troupe::pool pool{world.sys, down.options(2)};
+  std::jthread time{[&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      down.time.clock->advance(1s);
+      std::this_thread::yield();
+    }
+  }};
+  auto result = test::hear(
+      how, world.sys, [&](caf::event_based_actor*) { return pool.run(use); });
+  CHECK(result.code() == ec::resource_unavailable);
+  auto text = result.thrown ? troupe::describe(result.thrown)
+                            : troupe::describe(result.error);
+  CHECK_THAT(text, Catch::Contains("connection refused"));
+  CHECK(pool.stats().resource.opens == 0);
+}
+
+TEST_CASE("a pool whose workers cannot open their resources ends all the same",
+          "[worker]") {
+  outage down;
+  auto how = GENERATE(0, 1, 2);
+  test::actor_world world;
+  auto options = down.options(2);
+  options.min_workers = 2;
+  troupe::pool pool{world.sys, options};
+  auto waiting = pool.run(use).start();
+  outage::wait_for_resting(pool, 2);
+  // Failure here is a hang: time stands still.
+  if (how == 0) {
+    auto end = pool.shutdown(0s).start();
+    down.time.clock->advance(0s);
+    CHECK(end.get().cancelled == 1);
+  } else if (how == 1) {
+    caf::anon_send_exit(pool.actor(), caf::exit_reason::kill);
+  } else {
+    down.up = true;
+    while (down.open == 0) {
+      down.time.clock->advance(1s);
+      std::this_thread::yield();
+    }
+  }
+  if (how == 2)
+    CHECK(waiting.get() == 1);
+  else
+    CHECK(failure_code([&] { waiting.get(); }) == ec::pool_stopped);
+}
+
+TEST_CASE("opens equal closes when a pool has ended", "[worker]") {
+  outage flaky;
+  flaky.up = true;
+  {
+    test::actor_world world;
+    auto options = flaky.options(4);
+    options.resource->rules.recycle_after = 7;
+    troupe::pool pool{world.sys, options};
+    pool.map(std::vector<int>(500, 0),
+             [&](troupe::context& ctx, int i) {
+               if (use(ctx) == 5 && ctx.worker() % 2 == 0)
+                 ctx.discard_resource();
+               return i;
+             })
+        .get();
+    CHECK(pool.stats().resource.opens > 70);
+  }
+  CHECK(flaky.tries > 70);
+  CHECK(flaky.open == 0);
 }
 
 TEST_CASE("a resource that the pool does not have is unavailable", "[worker]") {

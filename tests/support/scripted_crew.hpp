@@ -98,7 +98,10 @@ public:
   /// whether it retired.
   bool run_all(troupe::worker_cell& cell, troupe::worker_cell::hand_off found) {
     while (found.work) {
-      home_->take_up(cell, *found.work);
+      if (!home_->take_up(cell, *found.work)) {
+        found = next(cell);
+        continue;
+      }
       auto why = run(cell, found);
       found = next(cell, found, why);
     }

@@ -137,8 +137,11 @@ private:
             ? cell.take()
             : home_->next(cell, nullptr, troupe::leave_reason::exhausted);
     for (;;) {
-      while (found.work) {
-        home_->take_up(cell, *found.work);
+      while (found.work || found.again) {
+        if (found.again || !home_->take_up(cell, *found.work)) {
+          found = home_->next(cell, nullptr, troupe::leave_reason::exhausted);
+          continue;
+        }
         auto begin = std::chrono::steady_clock::now();
         auto why = found.work->participate(cell, false);
         cell.add_busy_time(std::chrono::steady_clock::now() - begin);
@@ -148,9 +151,9 @@ private:
         return false;
       if (home_->spin().count() > 0)
         found = cell.spin(home_->spin());
-      if (!found.work && !found.retire)
+      if (found.empty())
         found = cell.linger(linger_time);
-      if (!found.work && !found.retire)
+      if (found.empty())
         return true;
     }
   }
