@@ -14,6 +14,7 @@
 #include "troupe/first.hpp"
 #include "troupe/gather.hpp"
 #include "troupe/latch.hpp"
+#include "troupe/log.hpp"
 #include "troupe/messages.hpp"
 #include "troupe/operation.hpp"
 #include "troupe/outcome.hpp"
