@@ -292,11 +292,11 @@ struct plain_config : caf::actor_system_config {
 std::string troupe_help() {
   std::vector<std::pair<std::string, std::string>> rows;
   for (const auto& info : option_infos()) {
-    static constexpr const char* values[] = {"count", "duration",
-                                             "wait|reject"};
-    auto kind = static_cast<std::size_t>(info.kind);
-    rows.emplace_back("  --troupe." + std::string{info.key} + "=<"
-                          + values[kind] + ">",
+    auto value = info.kind == option_kind::count      ? std::string{"count"}
+                 : info.kind == option_kind::duration ? std::string{"duration"}
+                                                      : std::string{info.words};
+    rows.emplace_back("  --troupe." + std::string{info.key} + "=<" + value
+                          + ">",
                       std::string{info.meaning}
                           + " (default: " + std::string{info.fallback} + ")");
   }

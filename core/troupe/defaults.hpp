@@ -38,6 +38,26 @@ inline constexpr std::chrono::nanoseconds spin{0};
 inline constexpr std::chrono::nanoseconds drain_timeout =
     std::chrono::seconds{30};
 
+/// How long a request may run before its worker counts as stuck; 0: for ever. A
+/// call that takes long is no mistake unless its author says so.
+inline constexpr std::chrono::nanoseconds max_run_time{0};
+
+/// How many workers beyond `workers` may stand in for stuck ones. A guess.
+inline constexpr std::size_t max_spares = 2;
+
+/// Bytes of stack that a worker has at the least; 0: what the system gives to
+/// every thread, mostly 8 MiB.
+inline constexpr std::size_t stack_size = 0;
+
+/// How long a pool waits before it tries again to start a worker, after the
+/// system has refused the thread or the worker's start hook has failed; then
+/// twice as long each time, up to the second value. Guesses: short enough for
+/// a limit that was hit by chance, long enough not to be felt.
+inline constexpr std::chrono::nanoseconds first_restart =
+    std::chrono::milliseconds{100};
+inline constexpr std::chrono::nanoseconds last_restart =
+    std::chrono::seconds{10};
+
 // -- bounds -------------------------------------------------------------------
 
 /// The most workers that may be asked for. Linux allows fewer threads than this
@@ -46,6 +66,10 @@ inline constexpr std::size_t workers_limit = 65'536;
 
 /// The most submissions that may be asked for: more than memory can hold.
 inline constexpr std::size_t max_queued_limit = 1'000'000'000'000;
+
+/// The largest stack that may be asked for: 1 GiB. More is a slip of the
+/// finger.
+inline constexpr std::size_t stack_size_limit = 1'073'741'824;
 
 /// The longest duration that may be asked for: a year. Added to any time of day
 /// it stays far from the end of the clock.

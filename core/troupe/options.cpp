@@ -21,7 +21,7 @@ using std::chrono::nanoseconds;
 
 // -- the keys -----------------------------------------------------------------
 
-constexpr std::array<option_info, 7> infos{{
+constexpr std::array<option_info, 11> infos{{
     {"workers", option_kind::count, "most workers a pool may have",
      "min(32, cores + 4)"},
     {"min-workers", option_kind::count, "workers kept when idle", "0"},
@@ -30,11 +30,22 @@ constexpr std::array<option_info, 7> infos{{
     {"max-queued", option_kind::count,
      "submissions admitted and not yet started", "1000000"},
     {"on-full", option_kind::word,
-     "what becomes of a submission when the queue is full", "wait"},
+     "what becomes of a submission when the queue is full", "wait",
+     "wait|reject"},
     {"spin", option_kind::duration,
      "how long an idle worker looks for work before it sleeps", "0s"},
     {"drain-timeout", option_kind::duration,
      "how long shutdown waits for running requests", "30s"},
+    {"max-run-time", option_kind::duration,
+     "a request that runs longer makes its worker stuck; 0: never", "0s"},
+    {"max-spares", option_kind::count,
+     "workers beyond 'workers' that stand in for stuck ones", "2"},
+    {"on-stuck", option_kind::word,
+     "what the end of the system does about requests that never return", "wait",
+     "wait|quick-exit"},
+    {"stack-size", option_kind::count,
+     "bytes of stack that a worker has at the least; 0: as the system has it",
+     "0"},
 }};
 
 constexpr std::string_view room = "troupe.";
@@ -105,6 +116,10 @@ count_bounds bounds_of(const option_info& info) noexcept {
     return {1, defaults::max_queued_limit};
   if (info.key == "min-workers")
     return {0, defaults::workers_limit};
+  if (info.key == "max-spares")
+    return {0, defaults::workers_limit};
+  if (info.key == "stack-size")
+    return {0, defaults::stack_size_limit};
   return {1, defaults::workers_limit};
 }
 
@@ -128,6 +143,13 @@ std::string accepted_keys() {
   return result;
 }
 
+std::string accepted_words(const option_info& info) {
+  std::string result{info.words};
+  for (auto at = result.find('|'); at != result.npos; at = result.find('|'))
+    result.replace(at, 1, " or ");
+  return result;
+}
+
 std::string accepted_by(const option_info& info) {
   switch (info.kind) {
   case option_kind::count: {
@@ -137,7 +159,7 @@ std::string accepted_by(const option_info& info) {
   case option_kind::duration:
     return accepted_duration();
   default:
-    return "wait or reject";
+    return accepted_words(info);
   }
 }
 
@@ -223,6 +245,12 @@ std::string text_of(on_full value) {
   return std::to_string(static_cast<int>(value));
 }
 
+std::string text_of(on_stuck value) {
+  if (value == on_stuck::wait || value == on_stuck::quick_exit)
+    return std::string{to_string(value)};
+  return std::to_string(static_cast<int>(value));
+}
+
 void parse(std::string_view key, const option_info& info, std::string_view text,
            std::size_t& result) {
   auto [least, most] = bounds_of(info);
@@ -237,6 +265,11 @@ void parse(std::string_view key, const option_info&, std::string_view text,
 void parse(std::string_view key, const option_info&, std::string_view text,
            on_full& result) {
   result = parse_on_full(key, text);
+}
+
+void parse(std::string_view key, const option_info&, std::string_view text,
+           on_stuck& result) {
+  result = parse_on_stuck(key, text);
 }
 
 /// Picks the value of one option from the place that comes first.
@@ -290,6 +323,8 @@ effective_options add_up(const pool_options& options,
     check_rules(options.resource->rules);
   result.resource = options.resource;
   result.clock = options.clock;
+  result.on_worker_start = options.on_worker_start;
+  result.on_worker_stop = options.on_worker_stop;
   auto& from = result.origin;
   picker pick{options.name, table};
   pick("workers", options.workers, result.workers, from.workers);
@@ -302,6 +337,11 @@ effective_options add_up(const pool_options& options,
   pick("spin", options.spin, result.spin, from.spin);
   pick("drain-timeout", options.drain_timeout, result.drain_timeout,
        from.drain_timeout);
+  pick("max-run-time", options.max_run_time, result.max_run_time,
+       from.max_run_time);
+  pick("max-spares", options.max_spares, result.max_spares, from.max_spares);
+  pick("on-stuck", options.on_stuck, result.on_stuck, from.on_stuck);
+  pick("stack-size", options.stack_size, result.stack_size, from.stack_size);
   if (result.min_workers > result.workers) {
     auto most = settable_name(from.workers, "workers", options.name);
     auto cause =
@@ -321,6 +361,10 @@ effective_options add_up(const pool_options& options,
 
 std::string_view to_string(on_full policy) noexcept {
   return policy == on_full::reject ? "reject" : "wait";
+}
+
+std::string_view to_string(on_stuck policy) noexcept {
+  return policy == on_stuck::quick_exit ? "quick-exit" : "wait";
 }
 
 // -- adding up ----------------------------------------------------------------
@@ -358,7 +402,10 @@ void check_option(std::string_view key, std::string_view text) {
     parse_duration(key, text);
     break;
   default:
-    parse_on_full(key, text);
+    if (info->key == "on-stuck")
+      parse_on_stuck(key, text);
+    else
+      parse_on_full(key, text);
   }
 }
 
@@ -522,7 +569,15 @@ on_full parse_on_full(std::string_view key, std::string_view text) {
     return on_full::wait;
   if (text == "reject")
     return on_full::reject;
-  refuse(key, text, "not a known word", "wait or reject");
+  refuse(key, text, "not a known word", accepted_words(info_of("on-full")));
+}
+
+on_stuck parse_on_stuck(std::string_view key, std::string_view text) {
+  if (text == "wait")
+    return on_stuck::wait;
+  if (text == "quick-exit")
+    return on_stuck::quick_exit;
+  refuse(key, text, "not a known word", accepted_words(info_of("on-stuck")));
 }
 
 std::string to_text(nanoseconds value) {

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -32,6 +33,18 @@ enum class on_full : std::uint8_t {
 
 /// Returns the word for `policy` as options spell it.
 std::string_view to_string(on_full policy) noexcept;
+
+/// Says what the end of the system does about requests that never return.
+enum class on_stuck : std::uint8_t {
+  /// It waits for them, as for all that runs.
+  wait,
+  /// It leaves the process by `std::quick_exit(EXIT_FAILURE)` when nothing but
+  /// them is left.
+  quick_exit,
+};
+
+/// Returns the word for `policy` as options spell it.
+std::string_view to_string(on_stuck policy) noexcept;
 
 // -- what users set in code ---------------------------------------------------
 
@@ -65,6 +78,45 @@ struct pool_options {
   /// How long `pool::shutdown()` waits for what was admitted before it cancels.
   std::optional<std::chrono::nanoseconds> drain_timeout = {};
 
+  /// A request that runs longer makes its worker stuck: the pool raises an
+  /// alarm and may start a spare worker. 0: none ever is. Also the time after
+  /// which it is noticed: up to a quarter later.
+  std::optional<std::chrono::nanoseconds> max_run_time = {};
+
+  /// How many workers beyond `workers` may stand in for stuck ones: from 0.
+  std::optional<std::size_t> max_spares = {};
+
+  /// What becomes of the process when nothing is left but requests that do not
+  /// return. With `quick_exit`, once the last handle of the pool is gone (or it
+  /// was shut down), `drain_timeout` has passed, every request that runs is
+  /// past `max_run_time` (if that is set), and no actor of the system runs but
+  /// such workers and their coordinators: each such request is logged, and the
+  /// process ends by `std::quick_exit(EXIT_FAILURE)`, without destructors and
+  /// without flushing C streams; see `std::at_quick_exit`.
+  std::optional<troupe::on_stuck> on_stuck = {};
+
+  /// Bytes of stack that each worker has at the least; 0: what the system gives
+  /// to every thread (`ulimit -s`), mostly 8 MiB. A larger size holds for all
+  /// threads that this process starts from then on, whoever starts them, since
+  /// CAF creates the threads of its actors with the default of the process. A
+  /// smaller one changes nothing: memory of a stack is used when it is touched.
+  std::optional<std::size_t> stack_size = {};
+
+  /// Is called with the number of the worker, on its thread, before it takes
+  /// its first request. A worker whose hook throws takes no request; what was
+  /// thrown is logged, and another worker is tried later, after a pause that
+  /// doubles each time. While the pool has no other worker, all requests fail
+  /// with `ec::resource_unavailable` and the text of what was thrown. Several
+  /// workers may call it at once.
+  /// Source: ThreadPoolExecutor's initializer, but one failure does not break
+  /// the pool for ever.
+  std::function<void(int worker)> on_worker_start = {};
+
+  /// Is called with the number of the worker, on its thread, after its last
+  /// request and after its resource is closed; not for one whose start failed.
+  /// What it throws is logged.
+  std::function<void(int worker)> on_worker_stop = {};
+
   /// What each worker keeps between requests. Made by `make_resource`.
   std::optional<resource_spec> resource = {};
 
@@ -96,6 +148,12 @@ struct effective_options {
   troupe::on_full on_full = troupe::on_full::wait;
   std::chrono::nanoseconds spin = defaults::spin;
   std::chrono::nanoseconds drain_timeout = defaults::drain_timeout;
+  std::chrono::nanoseconds max_run_time = defaults::max_run_time;
+  std::size_t max_spares = defaults::max_spares;
+  troupe::on_stuck on_stuck = troupe::on_stuck::wait;
+  std::size_t stack_size = defaults::stack_size;
+  std::function<void(int worker)> on_worker_start = {};
+  std::function<void(int worker)> on_worker_stop = {};
   std::optional<resource_spec> resource = {};
   std::shared_ptr<troupe::clock> clock = {};
 
@@ -111,6 +169,10 @@ struct effective_options {
     option_origin on_full = option_origin::built_in;
     option_origin spin = option_origin::built_in;
     option_origin drain_timeout = option_origin::built_in;
+    option_origin max_run_time = option_origin::built_in;
+    option_origin max_spares = option_origin::built_in;
+    option_origin on_stuck = option_origin::built_in;
+    option_origin stack_size = option_origin::built_in;
   };
   origins origin = {};
 };
@@ -158,6 +220,8 @@ struct option_info {
   std::string_view meaning;
   /// The default, in words.
   std::string_view fallback;
+  /// Of a word: those that are accepted, such as "wait|reject".
+  std::string_view words = {};
 };
 
 /// Returns all keys, in the order in which they are best explained.
@@ -202,6 +266,11 @@ std::chrono::nanoseconds parse_duration(std::string_view key,
 /// Errors: throws `failure` with `ec::invalid_option`; the text opens with
 /// `key`.
 on_full parse_on_full(std::string_view key, std::string_view text);
+
+/// Reads `wait` or `quick-exit`.
+///
+/// Errors: as above.
+on_stuck parse_on_stuck(std::string_view key, std::string_view text);
 
 /// Returns `value` in the largest unit that makes it a whole number, such as
 /// "1500ms"; `parse_duration` reads it back.

@@ -127,7 +127,8 @@ constexpr auto counts = ": a whole number from 1 to 65536)";
 
 constexpr auto keys =
     ": troupe.KEY and troupe.pools.NAME.KEY, where KEY is one of workers, "
-    "min-workers, idle-timeout, max-queued, on-full, spin, drain-timeout)";
+    "min-workers, idle-timeout, max-queued, on-full, spin, drain-timeout, "
+    "max-run-time, max-spares, on-stuck, stack-size)";
 
 constexpr auto syntax = ": troupe { workers = 4 })";
 
@@ -358,6 +359,8 @@ TEST_CASE("asked for --help, it explains every option on standard output and "
           "--troupe.min-workers=<count>", "--troupe.idle-timeout=<duration>",
           "--troupe.max-queued=<count>", "--troupe.on-full=<wait|reject>",
           "--troupe.spin=<duration>", "--troupe.drain-timeout=<duration>",
+          "--troupe.max-run-time=<duration>", "--troupe.max-spares=<count>",
+          "--troupe.on-stuck=<wait|quick-exit>", "--troupe.stack-size=<count>",
           "--troupe.pools.NAME.KEY=<value>"}) {
       CAPTURE(name);
       CHECK(result.out.find(name) != std::string::npos);

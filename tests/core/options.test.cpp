@@ -55,7 +55,7 @@ constexpr auto durations = " (accepted: a duration from 0 to 8760h, such as "
 constexpr auto keys =
     " (accepted: troupe.KEY and troupe.pools.NAME.KEY, where KEY is one of "
     "workers, min-workers, idle-timeout, max-queued, on-full, spin, "
-    "drain-timeout)";
+    "drain-timeout, max-run-time, max-spares, on-stuck, stack-size)";
 
 } // namespace
 
@@ -73,6 +73,10 @@ TEST_CASE("a pool without options has the documented defaults", "[options]") {
   CHECK(is.on_full == troupe::on_full::wait);
   CHECK(is.spin == 0ns);
   CHECK(is.drain_timeout == 30s);
+  CHECK(is.max_run_time == 0s);
+  CHECK(is.max_spares == 2);
+  CHECK(is.on_stuck == troupe::on_stuck::wait);
+  CHECK(is.stack_size == 0);
   CHECK_FALSE(is.resource);
   CHECK(is.clock == nullptr);
   CHECK(is.origin.workers == option_origin::built_in);
@@ -102,10 +106,12 @@ TEST_CASE("an option in code beats the pool's key, that the general key, that "
 
 TEST_CASE("every key can be set in each of the three places", "[options]") {
   option_table general{
-      {"troupe.workers", "11"},        {"troupe.min-workers", "1"},
-      {"troupe.idle-timeout", "1min"}, {"troupe.max-queued", "9"},
-      {"troupe.on-full", "reject"},    {"troupe.spin", "20us"},
-      {"troupe.drain-timeout", "2h"}};
+      {"troupe.workers", "11"},         {"troupe.min-workers", "1"},
+      {"troupe.idle-timeout", "1min"},  {"troupe.max-queued", "9"},
+      {"troupe.on-full", "reject"},     {"troupe.spin", "20us"},
+      {"troupe.drain-timeout", "2h"},   {"troupe.max-run-time", "1min"},
+      {"troupe.max-spares", "5"},       {"troupe.on-stuck", "quick-exit"},
+      {"troupe.stack-size", "16777216"}};
   option_table named;
   for (const auto& [key, text] : general)
     named["troupe.pools.db." + key.substr(7)] = text;
@@ -116,7 +122,11 @@ TEST_CASE("every key can be set in each of the three places", "[options]") {
                     .max_queued = 9,
                     .on_full = troupe::on_full::reject,
                     .spin = 20us,
-                    .drain_timeout = 2h};
+                    .drain_timeout = 2h,
+                    .max_run_time = 1min,
+                    .max_spares = 5,
+                    .on_stuck = troupe::on_stuck::quick_exit,
+                    .stack_size = 16'777'216};
   auto check = [](const troupe::effective_options& is, option_origin origin) {
     CHECK(is.workers == 11);
     CHECK(is.min_workers == 1);
@@ -125,6 +135,10 @@ TEST_CASE("every key can be set in each of the three places", "[options]") {
     CHECK(is.on_full == troupe::on_full::reject);
     CHECK(is.spin == 20us);
     CHECK(is.drain_timeout == 2h);
+    CHECK(is.max_run_time == 1min);
+    CHECK(is.max_spares == 5);
+    CHECK(is.on_stuck == troupe::on_stuck::quick_exit);
+    CHECK(is.stack_size == 16'777'216);
     CHECK(is.origin.workers == origin);
     CHECK(is.origin.min_workers == origin);
     CHECK(is.origin.idle_timeout == origin);
@@ -132,6 +146,10 @@ TEST_CASE("every key can be set in each of the three places", "[options]") {
     CHECK(is.origin.on_full == origin);
     CHECK(is.origin.spin == origin);
     CHECK(is.origin.drain_timeout == origin);
+    CHECK(is.origin.max_run_time == origin);
+    CHECK(is.origin.max_spares == origin);
+    CHECK(is.origin.on_stuck == origin);
+    CHECK(is.origin.stack_size == origin);
   };
   check(resolve({.name = "db"}, general), option_origin::config);
   check(resolve({.name = "db"}, named), option_origin::pool_config);
@@ -383,7 +401,7 @@ TEST_CASE("the closest match is found only among words that are alike",
 }
 
 TEST_CASE("every key that is explained can be set", "[options]") {
-  CHECK(troupe::option_infos().size() == 7);
+  CHECK(troupe::option_infos().size() == 11);
   for (const auto& info : troupe::option_infos()) {
     auto general = "troupe." + std::string{info.key};
     auto named = "troupe.pools.db." + std::string{info.key};

@@ -52,6 +52,11 @@ void print_pool(const std::string& name, const troupe::option_table& table) {
   print("spin", troupe::to_text(is.spin), is.origin.spin);
   print("drain-timeout", troupe::to_text(is.drain_timeout),
         is.origin.drain_timeout);
+  print("max-run-time", troupe::to_text(is.max_run_time),
+        is.origin.max_run_time);
+  print("max-spares", is.max_spares, is.origin.max_spares);
+  print("on-stuck", troupe::to_string(is.on_stuck), is.origin.on_stuck);
+  print("stack-size", is.stack_size, is.origin.stack_size);
 }
 
 } // namespace
