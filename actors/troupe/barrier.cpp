@@ -83,7 +83,7 @@ bool barrier_state::broken() const {
 
 namespace {
 
-class barrier_actor final : public face_actor {
+class barrier_actor : public face_actor {
 public:
   barrier_actor(caf::actor_config& cfg, ref_ptr<barrier_state> state)
       : face_actor(cfg, "not all had come to the barrier before its last "
@@ -128,7 +128,8 @@ barrier::barrier(caf::actor_system& system, std::size_t parties)
 
 caf::actor barrier::actor() const {
   return shared_->face.actor([this](caf::actor_system& sys) {
-    return sys.spawn<barrier_actor, caf::detached>(shared_->state);
+    return compat::spawn_thread<barrier_actor>(sys, "the actor of a barrier",
+                                               shared_->state);
   });
 }
 

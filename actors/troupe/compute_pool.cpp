@@ -19,6 +19,9 @@ effective_options compute_options(const caf::actor_system& system) {
   result.origin.min_workers = option_origin::code;
   result.spin = std::chrono::nanoseconds{0};
   result.origin.spin = option_origin::code;
+  // Its workers wait for the scheduler's threads, which looks like being stuck.
+  result.max_run_time = std::chrono::nanoseconds{0};
+  result.origin.max_run_time = option_origin::code;
   result.cooperative = true;
   return result;
 }

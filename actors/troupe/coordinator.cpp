@@ -1,8 +1,14 @@
 #include "troupe/coordinator.hpp"
 
 #include <algorithm>
+#include <cstdlib>
+
+#include <caf/actor_registry.hpp>
+
+#include <fmt/format.h>
 
 #include "troupe/defaults.hpp"
+#include "troupe/log.hpp"
 #include "troupe/timer.hpp"
 
 namespace troupe {
@@ -11,6 +17,63 @@ namespace {
 
 // The shortest time between two looks at the idle workers. A guess.
 constexpr auto shortest_watch = std::chrono::milliseconds{10};
+
+// How often a pool with `on-stuck = quick-exit` looks if nothing else is left.
+// A guess.
+constexpr auto leave_pause = std::chrono::milliseconds{100};
+
+// How many actors of a system are coordinators that would leave the process,
+// and their workers.
+class leaving_census {
+public:
+  static leaving_census& instance() {
+    static leaving_census result;
+    return result;
+  }
+
+  /// Counts `actors` for `who`, and returns the sum for its system.
+  std::size_t count(const caf::actor_system& system, caf::actor_id who,
+                    std::size_t actors) {
+    std::lock_guard guard{mutex_};
+    auto& all = systems_[&system];
+    all[who] = actors;
+    std::size_t sum = 0;
+    for (auto& entry : all)
+      sum += entry.second;
+    return sum;
+  }
+
+  void forget(const caf::actor_system& system, caf::actor_id who) {
+    std::lock_guard guard{mutex_};
+    auto found = systems_.find(&system);
+    if (found == systems_.end())
+      return;
+    found->second.erase(who);
+    if (found->second.empty())
+      systems_.erase(found);
+  }
+
+private:
+  std::mutex mutex_;
+  std::map<const caf::actor_system*, std::map<caf::actor_id, std::size_t>>
+      systems_;
+};
+
+/// An actor that does one thing, and ends.
+class errand : public caf::event_based_actor {
+public:
+  errand(caf::actor_config& cfg, std::function<void()> what)
+      : caf::event_based_actor(cfg), what_{std::move(what)} {}
+
+  caf::behavior make_behavior() override {
+    what_();
+    what_ = nullptr;
+    return {};
+  }
+
+private:
+  std::function<void()> what_;
+};
 
 /// Tells the coordinator that a batch submitted by message is complete.
 class report_complete final : public continuation {
@@ -59,6 +122,11 @@ void pool_staff::grow() noexcept {
     compat::tell(to, grow_atom_v);
 }
 
+void pool_staff::watch() noexcept {
+  if (auto to = coordinator())
+    compat::tell(to, guard_atom_v);
+}
+
 void pool_staff::drained() noexcept {
   if (auto to = coordinator())
     compat::tell(to, done_atom_v);
@@ -76,30 +144,45 @@ void pool_staff::completed(completion what) noexcept {
 
 void pool_staff::ask_shutdown(const ref_ptr<shutdown_state>& waiting,
                               caf::timespan timeout) {
-  std::optional<receipt> last;
+  std::optional<ending> last;
   {
     std::lock_guard guard{mutex_};
-    if (last_)
-      last = last_;
+    if (ending_)
+      last = ending_;
     else
       waiting_.push_back(waiting);
   }
   if (last)
-    waiting->fulfil(std::move(*last));
+    last->tell(*waiting);
   else if (auto to = coordinator())
     compat::tell(to, drain_atom_v, timeout);
 }
 
 void pool_staff::end(const receipt& what) {
+  settle({what, nullptr});
+}
+
+void pool_staff::fail(const failure_ptr& why) {
+  settle({{}, why});
+}
+
+void pool_staff::settle(ending how) {
   std::vector<ref_ptr<shutdown_state>> waiting;
   {
     std::lock_guard guard{mutex_};
-    if (!last_)
-      last_ = what;
+    if (!ending_)
+      ending_ = how;
     waiting.swap(waiting_);
   }
   for (auto& x : waiting)
-    x->fulfil(what);
+    how.tell(*x);
+}
+
+void pool_staff::ending::tell(shutdown_state& waiting) const {
+  if (why)
+    waiting.fail(why);
+  else
+    waiting.fulfil(what);
 }
 
 // -- coordinator --------------------------------------------------------------
@@ -121,6 +204,8 @@ caf::behavior coordinator::make_behavior() {
         watching_idle_ = false;
         watch_idle(home_->retire_idle(home_->time().now()));
       },
+      [this](guard_atom) { guard(); },
+      [this](leave_atom) { leave_if_only_stuck(); },
       [this](done_atom, const completion& what) {
         for (auto& [address, to] : subscribers_)
           compat::tell(to, what);
@@ -138,6 +223,8 @@ caf::behavior coordinator::make_behavior() {
         released_ = true;
         home_->watch_outstanding(true);
         maybe_end();
+        if (!closing_)
+          leave_after(home_->made_with().drain_timeout);
       },
       [this](retire_atom, const caf::actor_addr& gone) {
         subscribers_.erase(gone);
@@ -183,6 +270,8 @@ caf::behavior coordinator::make_behavior() {
         return caf::unit;
       },
       [this](drain_atom, caf::timespan timeout) -> caf::result<receipt> {
+        if (ended_)
+          return last_;
         auto promise = make_response_promise();
         drain_promises_.push_back(promise);
         begin_drain(timeout);
@@ -193,19 +282,23 @@ caf::behavior coordinator::make_behavior() {
 
 void coordinator::on_exit() {
   self_ = nullptr;
+  leaving_census::instance().forget(system(), id());
+  auto why = make_failure(
+      ec::pool_stopped, fmt::format("the pool '{}' has ended", home_->name()));
   // Ended from outside: whoever waits must be told all the same.
   if (!ended_) {
     ended_ = true;
     home_->close();
     run_aside([home = home_] { home->cancel_all(ec::pool_stopped); });
-    crew_->end({});
+    crew_->fail(why);
+    // Who lets go of the pool in good order ends it otherwise.
+    write_log(log_level::error, home_->name(),
+              "its coordinator has ended; the pool takes no more requests");
   }
-  auto why = to_error(make_failure(
-      ec::pool_stopped, "the pool '" + home_->name() + "' has ended"));
   for (auto& promise : drain_promises_)
-    promise.deliver(why);
+    promise.deliver(to_error(why));
   for (auto& [key, promise] : replies_)
-    promise.deliver(why);
+    promise.deliver(to_error(why));
   drain_promises_.clear();
   replies_.clear();
   subscribers_.clear();
@@ -222,9 +315,24 @@ void coordinator::start_workers() {
       cell = made.get();
       home_->add(std::move(made));
     }
-    auto started = home_->cooperative()
-                       ? spawn<worker>(home_, cell)
-                       : spawn<worker, caf::detached>(home_, cell);
+    caf::actor started;
+    if (home_->cooperative()) {
+      started = spawn<worker>(home_, cell);
+    } else {
+      try {
+        started = compat::spawn_thread<worker>(
+            system(), fmt::format("worker {}", cell->name()), home_, cell);
+      } catch (const failure& err) {
+        more -= i;
+        if (home_->cancel_growth(more))
+          write_log(log_level::warning, home_->name(),
+                    fmt::format("{}; the pool runs with {} of {} workers for "
+                                "now and will try again",
+                                err.what(), home_->live_workers(),
+                                home_->live_workers() + more));
+        break;
+      }
+    }
     cell->address = started.address();
     compat::tell(started, wake_atom_v);
   }
@@ -240,6 +348,29 @@ void coordinator::watch_idle(clock::time_point when) {
   // While workers are busy there may be nothing to retire for long; a short
   // idle timeout must not make this actor busy, too.
   call_at(std::max(when, home_->time().now() + shortest_watch), tick_atom_v);
+}
+
+// Looks for stuck requests, and again as long as workers are busy.
+void coordinator::guard() {
+  std::vector<stuck_request> alarms;
+  auto again = home_->watch(alarms);
+  for (const auto& alarm : alarms) {
+    auto rest = alarm.exhausted
+                    ? std::string{"; all workers are stuck, and new requests "
+                                  "fail with pool_stuck"}
+                    : fmt::format("; {} more may be before no spare is left",
+                                  alarm.spares_left);
+    write_log(log_level::warning, home_->name(),
+              fmt::format("worker {}-{} (thread {}) is stuck: '{}' has run for "
+                          "{}, longer than max-run-time = {}{}",
+                          home_->name(), alarm.worker, alarm.thread,
+                          alarm.label, to_text(alarm.running),
+                          to_text(home_->made_with().max_run_time), rest));
+    for (auto& [address, to] : subscribers_)
+      compat::tell(to, alarm);
+  }
+  if (again != clock::time_point::max())
+    call_at(again, guard_atom_v);
 }
 
 // Sends a message to this actor, without keeping it alive until then.
@@ -276,14 +407,23 @@ void coordinator::submit(batch* work, const caf::response_promise& promise) {
     run_aside([keep = ref_ptr<batch>{work}] { keep->start(); });
 }
 
+// Runs what may take its time. Without a thread of its own it borrows one of
+// the scheduler: late is better than never.
 void coordinator::run_aside(std::function<void()> what) {
-  system().spawn<caf::detached>(
-      [what = std::move(what)](caf::event_based_actor*) { what(); });
+  try {
+    compat::spawn_thread<errand>(system(), "an errand", what);
+  } catch (const failure&) {
+    system().spawn<errand>(std::move(what));
+  }
 }
 
 // -- the end ------------------------------------------------------------------
 
 void coordinator::maybe_end() {
+  if (ended_ && leaving_ && home_->live_workers() == 0) {
+    quit();
+    return;
+  }
   // Who submitted by message hears of it by a message that is still behind.
   if (closing_ || ended_ || !replies_.empty() || !(draining_ || released_)
       || !home_->close_if_drained())
@@ -298,8 +438,8 @@ void coordinator::begin_drain(caf::timespan timeout) {
   if (draining_ || ended_)
     return;
   draining_ = true;
-  at_drain_ = home_->stats();
   home_->close_admission();
+  at_drain_ = home_->settled_stats();
   home_->watch_outstanding(true);
   maybe_end();
   if (!closing_)
@@ -311,6 +451,8 @@ void coordinator::expire_drain() {
     return;
   // Calls hooks and destroys functions, so it is not for this thread.
   auto me = address();
+  // First, so that nothing comes behind the cancelling.
+  home_->close();
   run_aside([home = home_, me] {
     home->cancel_all(ec::pool_stopped);
     if (auto to = caf::actor_cast<caf::actor>(me))
@@ -321,17 +463,7 @@ void coordinator::expire_drain() {
 void coordinator::end_drain() {
   if (ended_)
     return;
-  receipt what;
-  auto now = home_->stats();
-  auto late = now.late - at_drain_.late;
-  what.drained = now.succeeded - at_drain_.succeeded + now.failed
-                 - at_drain_.failed + late;
-  what.cancelled = now.cancelled - at_drain_.cancelled + now.expired
-                   - at_drain_.expired - late;
-  // Where nothing is outstanding, workers may still be on their way back.
-  if (!closing_)
-    home_->add_unfinished(what);
-  finish(what);
+  finish(home_->write_receipt(at_drain_));
 }
 
 void coordinator::finish(const receipt& what) {
@@ -341,7 +473,52 @@ void coordinator::finish(const receipt& what) {
     promise.deliver(what);
   drain_promises_.clear();
   crew_->end(what);
-  quit();
+  last_ = what;
+  if (home_->made_with().on_stuck == on_stuck::quick_exit
+      && home_->live_workers() > 0)
+    leave_after(leave_pause);
+  else
+    quit();
+}
+
+// -- when nothing is left but what does not return ----------------------------
+
+void coordinator::leave_after(std::chrono::nanoseconds pause) {
+  if (home_->made_with().on_stuck != on_stuck::quick_exit)
+    return;
+  leaving_ = true;
+  call_at(home_->time().now() + pause, leave_atom_v);
+}
+
+void coordinator::leave_if_only_stuck() {
+  if (ended_ && home_->live_workers() == 0) {
+    quit();
+    return;
+  }
+  // Whoever else is an actor of this system may still do something; and while
+  // there are others, nobody can be at the end of the system.
+  auto mine = std::size_t{1} + home_->live_workers();
+  auto alone = leaving_census::instance().count(system(), id(), mine)
+               >= system().registry().running();
+  if (!alone || !home_->only_stuck_left()) {
+    leave_after(leave_pause);
+    return;
+  }
+  if (!std::exchange(asked_to_stop_, true)) {
+    home_->close();
+    run_aside([home = home_] { home->cancel_all(ec::pool_stopped); });
+    leave_after(leave_pause);
+    return;
+  }
+  receipt left;
+  home_->add_unfinished(left);
+  for (const auto& x : left.still_running)
+    write_log(log_level::error, home_->name(),
+              fmt::format("leaving the process: '{}' on worker {}-{} does not "
+                          "return, and nothing else is left (on-stuck = "
+                          "quick-exit)",
+                          x.label, home_->name(), x.worker));
+  std::quick_exit(EXIT_FAILURE);
 }
 
 } // namespace troupe

@@ -33,6 +33,8 @@ public:
     finish();
   }
 
+  void fail(failure_ptr why) noexcept { finish_with(std::move(why)); }
+
 protected:
   void begin() override;
 
@@ -55,7 +57,11 @@ public:
 
   void grow() noexcept override;
 
+  void watch() noexcept override;
+
   void drained() noexcept override;
+
+  void emptied() noexcept override { drained(); }
 
   void completed(completion what) noexcept override;
 
@@ -69,16 +75,28 @@ public:
   /// Answers all who asked for the shutdown, now and later.
   void end(const receipt& what);
 
+  /// Tells them, now and later, that the pool ended without one.
+  void fail(const failure_ptr& why);
+
 private:
+  // How the pool ended: with a receipt, or without and why.
+  struct ending {
+    receipt what;
+    failure_ptr why;
+
+    void tell(shutdown_state& waiting) const;
+  };
+
   caf::actor coordinator() const;
+  void settle(ending how);
 
   caf::actor_addr address_;
   std::mutex mutex_;
   std::vector<ref_ptr<shutdown_state>> waiting_;
-  std::optional<receipt> last_;
+  std::optional<ending> ending_;
 };
 
-class coordinator final : public caf::event_based_actor {
+class coordinator : public caf::event_based_actor {
 public:
   coordinator(caf::actor_config& cfg, ref_ptr<dispatcher> home,
               pool_staff* crew);
@@ -96,11 +114,14 @@ private:
   void start_workers();
   void submit(batch* work, const caf::response_promise& promise);
   void watch_idle(clock::time_point when);
+  void guard();
   void begin_drain(caf::timespan timeout);
   void expire_drain();
   void end_drain();
   void maybe_end();
   void finish(const receipt& what);
+  void leave_after(std::chrono::nanoseconds pause);
+  void leave_if_only_stuck();
   void run_aside(std::function<void()> what);
 
   ref_ptr<dispatcher> home_;
@@ -119,7 +140,13 @@ private:
   bool draining_ = false;
   bool closing_ = false;
   bool ended_ = false;
+  // Whether it is looked now and then if only stuck requests are left; whether
+  // these have been asked to stop.
+  bool leaving_ = false;
+  bool asked_to_stop_ = false;
   pool_stats at_drain_;
+  // What the pool ended with, for those who ask while stuck workers keep it.
+  receipt last_;
 };
 
 } // namespace troupe

@@ -55,7 +55,7 @@ operation<void> event_state::wait() {
 
 namespace {
 
-class event_actor final : public face_actor {
+class event_actor : public face_actor {
 public:
   event_actor(caf::actor_config& cfg, ref_ptr<event_state> state)
       : face_actor(cfg, "the event was not set before its last handle went"),
@@ -95,7 +95,8 @@ event::event(caf::actor_system& system)
 
 caf::actor event::actor() const {
   return shared_->face.actor([this](caf::actor_system& sys) {
-    return sys.spawn<event_actor, caf::detached>(shared_->state);
+    return compat::spawn_thread<event_actor>(sys, "the actor of an event",
+                                             shared_->state);
   });
 }
 

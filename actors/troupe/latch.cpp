@@ -89,7 +89,7 @@ void latch_state::take_off(std::size_t n, wake_list& woken) noexcept {
 
 namespace {
 
-class latch_actor final : public face_actor {
+class latch_actor : public face_actor {
 public:
   latch_actor(caf::actor_config& cfg, ref_ptr<latch_state> state)
       : face_actor(cfg, "the latch was not open before its last handle went"),
@@ -136,7 +136,8 @@ latch::latch(caf::actor_system& system, std::size_t count)
 
 caf::actor latch::actor() const {
   return shared_->face.actor([this](caf::actor_system& sys) {
-    return sys.spawn<latch_actor, caf::detached>(shared_->state);
+    return compat::spawn_thread<latch_actor>(sys, "the actor of a latch",
+                                             shared_->state);
   });
 }
 

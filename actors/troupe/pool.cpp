@@ -1,7 +1,10 @@
 #include "troupe/pool.hpp"
 
+#include <fmt/format.h>
+
 #include "troupe/config.hpp"
 #include "troupe/coordinator.hpp"
+#include "troupe/timer.hpp"
 
 namespace troupe {
 
@@ -27,10 +30,15 @@ pool::pool(caf::actor_system& system, const pool_options& options)
 pool::pool(caf::actor_system& system, effective_options effective) {
   if (effective.name.empty())
     effective.name = "troupe";
+  raise_stack_size(effective.stack_size);
+  // Before anything else: nothing may fail any more for want of a timer.
+  if (!effective.clock)
+    start_timer_thread();
   auto crew = std::make_unique<pool_staff>();
   auto staff = crew.get();
   auto home = make_ref<dispatcher>(std::move(effective), std::move(crew));
-  auto coord = system.spawn<coordinator, caf::detached>(home, staff);
+  auto coord = compat::spawn_thread<coordinator>(
+      system, fmt::format("the pool '{}'", home->name()), home, staff);
   staff->bind(coord);
   lease_ = std::make_shared<lease>(std::move(home), std::move(coord));
 }

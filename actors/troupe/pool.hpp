@@ -37,8 +37,9 @@ public:
   /// Starts a pool with what the configuration says: a coordinator at once,
   /// workers as they are needed, `min-workers` of them right away.
   ///
-  /// Errors: throws `failure` with `ec::invalid_option`; then nothing was
-  ///         started.
+  /// Errors: throws `failure` with `ec::invalid_option`, or with
+  ///         `ec::resource_unavailable` if the system refuses a thread; then
+  ///         nothing was started.
   explicit pool(caf::actor_system& system);
 
   /// Starts a pool for which `troupe.pools.NAME.*` goes over `troupe.*`.
@@ -133,13 +134,16 @@ public:
   void resize(std::size_t workers) const;
 
   /// Refuses new submissions, except those of running requests, and waits until
-  /// all that was admitted is done, for `timeout` at the longest. Then cancels
-  /// what is queued, asks what runs to stop, and tells what still runs, without
-  /// waiting for it.
+  /// all that was admitted is done, for `timeout` at the longest. Then refuses
+  /// those of running requests, too, cancels what is queued, asks what runs to
+  /// stop and calls its hooks, and tells what still runs, without waiting for
+  /// it.
   ///
-  /// Shape:  one receipt. The first call counts; later ones get the same.
+  /// Shape:  one receipt, which has each request in exactly one bucket. The
+  ///         first call counts; later ones get the same.
   /// Units:  `timeout` is elapsed time from the start of the operation.
-  /// Errors: none of its own; it cannot be cancelled.
+  /// Errors: `ec::pool_stopped` if something else ended the pool first; else
+  ///         none of its own. It cannot be cancelled.
   operation<receipt> shutdown(std::chrono::nanoseconds timeout) const;
 
   /// As above, with the pool's `drain-timeout`.

@@ -100,7 +100,7 @@ void semaphore_state::add(std::size_t n, wake_list& woken) noexcept {
 
 namespace {
 
-class semaphore_actor final : public face_actor {
+class semaphore_actor : public face_actor {
 public:
   semaphore_actor(caf::actor_config& cfg, ref_ptr<semaphore_state> state)
       : face_actor(cfg, "no permit was free before the semaphore's last handle "
@@ -194,7 +194,8 @@ operation<permit> semaphore::acquire() const {
 
 caf::actor semaphore::actor() const {
   return shared_->face.actor([this](caf::actor_system& sys) {
-    return sys.spawn<semaphore_actor, caf::detached>(shared_->state);
+    return compat::spawn_thread<semaphore_actor>(
+        sys, "the actor of a semaphore", shared_->state);
   });
 }
 

@@ -6,8 +6,11 @@
 #include <csignal>
 #include <map>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
+
+#include "troupe/caf_compat.hpp"
 
 namespace troupe {
 
@@ -19,15 +22,17 @@ class timer_thread {
 public:
   timer_id start(clock::time_point when, std::function<void()> wake) {
     std::lock_guard guard{mutex_};
+    run();
     auto number = ++last_number_;
     auto at = timers_.emplace(key{when, number}, std::move(wake)).first;
-    if (!running_) {
-      std::thread{[this] { loop(); }}.detach();
-      running_ = true;
-    } else if (at == timers_.begin()) {
+    if (at == timers_.begin())
       changed_.notify_one();
-    }
     return {when, number};
+  }
+
+  void start() {
+    std::lock_guard guard{mutex_};
+    run();
   }
 
   void stop(const timer_id& which) noexcept {
@@ -43,6 +48,17 @@ public:
   }
 
 private:
+  void run() {
+    if (running_)
+      return;
+    try {
+      std::thread{[this] { loop(); }}.detach();
+    } catch (const std::system_error& err) {
+      compat::throw_no_thread("the timer", err.what());
+    }
+    running_ = true;
+  }
+
   void loop() {
     // Signals are for the threads that wait for them.
     sigset_t all;
@@ -90,6 +106,10 @@ timer_id start_timer(clock& time, clock::time_point when,
   if (time.call_at(when, wake))
     return {when, 0};
   return the_timer().start(when, std::move(wake));
+}
+
+void start_timer_thread() {
+  the_timer().start();
 }
 
 void stop_timer(const timer_id& which) noexcept {

@@ -25,6 +25,13 @@ struct timer_id {
 timer_id start_timer(clock& time, clock::time_point when,
                      std::function<void()> wake);
 
+/// Starts the thread that calls timers back, if it does not run yet: from then
+/// on nothing can go wrong with a timer.
+///
+/// Errors: throws `failure` with `ec::resource_unavailable` if the system
+///         refuses the thread.
+void start_timer_thread();
+
 /// Forgets the timer, and destroys its function, unless that runs already. Does
 /// not wait for it.
 void stop_timer(const timer_id& which) noexcept;

@@ -1,11 +1,16 @@
 #include "troupe/worker.hpp"
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <csignal>
+#include <cstring>
+#include <mutex>
 
 #include <fmt/format.h>
 
+#include "troupe/error.hpp"
+#include "troupe/log.hpp"
 #include "troupe/messages.hpp"
 
 namespace troupe {
@@ -29,9 +34,16 @@ worker::worker(caf::actor_config& cfg, ref_ptr<dispatcher> home,
     : caf::event_based_actor(cfg), home_{std::move(home)}, cell_{cell} {
   // Not later: nobody else holds on to a worker before its thread has begun.
   self_ = caf::strong_actor_ptr{ctrl()};
+  set_exception_handler([this](caf::scheduled_actor*,
+                               std::exception_ptr& why) -> caf::error {
+    write_log(log_level::error, home_->name(),
+              fmt::format("worker {} ends: {}", cell_->name(), describe(why)));
+    return caf::make_error(caf::sec::runtime_error);
+  });
 }
 
 caf::behavior worker::make_behavior() {
+  launched_ = true;
   return {
       [this](wake_atom) { work(); },
   };
@@ -39,10 +51,43 @@ caf::behavior worker::make_behavior() {
 
 void worker::on_exit() {
   self_ = nullptr;
-  if (auto cell = std::exchange(cell_, nullptr)) {
-    cell->close_resource();
-    home_->lost(*cell, std::move(later_.work));
+  if (cell_ == nullptr)
+    return;
+  if (launched_)
+    end();
+  else
+    home_->put_back(*cell_);
+  cell_ = nullptr;
+}
+
+void worker::end() {
+  worker_cell::bind_thread bound{*cell_};
+  cell_->close_resource();
+  if (hooked_) {
+    try {
+      home_->made_with().on_worker_stop(cell_->id());
+    } catch (...) {
+      write_log(log_level::error, home_->name(),
+                fmt::format("worker {}: on_worker_stop threw {}", cell_->name(),
+                            describe(std::current_exception())));
+    }
   }
+  home_->lost(*cell_, std::move(later_.work));
+}
+
+// Returns false if the worker must not take requests.
+bool worker::run_start_hook() {
+  const auto& options = home_->made_with();
+  try {
+    if (options.on_worker_start)
+      options.on_worker_start(cell_->id());
+  } catch (...) {
+    home_->start_failed(*cell_, "on_worker_start threw "
+                                    + describe(std::current_exception()));
+    return false;
+  }
+  hooked_ = static_cast<bool>(options.on_worker_stop);
+  return true;
 }
 
 // Signals belong to the threads that wait for them: a handler that interrupts a
@@ -57,6 +102,7 @@ void worker::begin_thread() {
   auto number = fmt::format("-{}", cell_->id());
   auto text = home_->name().substr(0, 15 - number.size()) + number;
   pthread_setname_np(pthread_self(), text.c_str());
+  cell_->set_thread(static_cast<std::uint64_t>(::gettid()));
 }
 
 void worker::work() {
@@ -68,8 +114,23 @@ void worker::work() {
     started_ = true;
     if (!home_->cooperative())
       begin_thread();
+    if (!run_start_hook()) {
+      quit();
+      return;
+    }
     found = home_->next(*cell_, nullptr, leave_reason::exhausted);
   }
+  try {
+    serve(found);
+  } catch (...) {
+    // The dispatcher must still find it, to give it to another worker.
+    if (found.work)
+      later_ = std::move(found);
+    throw;
+  }
+}
+
+void worker::serve(worker_cell::hand_off& found) {
   for (;;) {
     auto woken = std::chrono::steady_clock::now();
     auto mark = woken;
@@ -111,6 +172,30 @@ void worker::work() {
     if (found.empty())
       return;
   }
+}
+
+// CAF creates the threads of its actors with the default of the process. Only
+// ever raised: whoever starts a thread meanwhile gets more than it asked for,
+// which harms nobody; less could.
+void raise_stack_size(std::size_t bytes) {
+  static std::mutex mutex;
+  std::lock_guard guard{mutex};
+  pthread_attr_t now;
+  std::size_t size = 0;
+  auto code = pthread_getattr_default_np(&now);
+  if (code == 0) {
+    pthread_attr_getstacksize(&now, &size);
+    if (size < bytes) {
+      code = pthread_attr_setstacksize(&now, bytes);
+      if (code == 0)
+        code = pthread_setattr_default_np(&now);
+    }
+    pthread_attr_destroy(&now);
+  }
+  if (code != 0)
+    throw failure{ec::invalid_option,
+                  fmt::format("pool_options.stack_size = '{}': {}", bytes,
+                              std::strerror(code))};
 }
 
 } // namespace troupe

@@ -21,7 +21,7 @@ public:
   caf::actor_addr address;
 };
 
-class worker final : public caf::event_based_actor {
+class worker : public caf::event_based_actor {
 public:
   worker(caf::actor_config& cfg, ref_ptr<dispatcher> home, actor_cell* cell);
 
@@ -33,7 +33,10 @@ public:
 
 private:
   void begin_thread();
+  bool run_start_hook();
+  void end();
   void work();
+  void serve(worker_cell::hand_off& found);
 
   ref_ptr<dispatcher> home_;
   actor_cell* cell_;
@@ -43,7 +46,16 @@ private:
   // What a worker of a cooperative pool goes on with when it has let others use
   // the thread.
   worker_cell::hand_off later_;
+  bool launched_ = false;
   bool started_ = false;
+  // Whether the hook for the end is to be called.
+  bool hooked_ = false;
 };
+
+/// Sees to it that threads started from now on have at least `bytes` of stack;
+/// 0: whatever they have.
+///
+/// Errors: throws `failure` with `ec::invalid_option` if the system refuses.
+void raise_stack_size(std::size_t bytes);
 
 } // namespace troupe

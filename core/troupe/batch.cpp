@@ -48,6 +48,19 @@ struct batch::retry_book {
   bool over = false;
 };
 
+// Lets a shutdown find a batch of which nothing is left but an attempt to come,
+// until the timer has called for that or has been dropped.
+struct batch::retry_hold {
+  explicit retry_hold(batch& waiting) : work{&waiting} {
+    work->home_->await_retry(waiting);
+  }
+  retry_hold(const retry_hold&) = delete;
+  retry_hold& operator=(const retry_hold&) = delete;
+  ~retry_hold() { work->home_->end_retry(*work); }
+
+  const ref_ptr<batch> work;
+};
+
 // What few batches need. Allocated on first use, by the submitter or by a
 // request that asks for its stop token.
 struct batch::extras {
@@ -334,9 +347,9 @@ bool batch::retry_later(const std::exception_ptr& exception,
     book.waiting.emplace(index, make_failure(exception, std::string{label()},
                                              cell.id(), cell.name(), made));
   }
-  home_->crew().call_at(clock, when, [keep = ref_ptr<batch>{this}, index] {
-    keep->retry_now(index);
-  });
+  auto hold = std::make_shared<retry_hold>(*this);
+  home_->crew().call_at(clock, when,
+                        [hold, index] { hold->work->retry_now(index); });
   return true;
 }
 
@@ -398,6 +411,17 @@ progress_meter* batch::meter() const noexcept {
   return more ? more->progress.get() : nullptr;
 }
 
+// The last worker has ended without a word: what the barrier misses has been
+// claimed and will not return.
+void batch::lose(const worker_cell& cell) noexcept {
+  ref_ptr<batch> keep{this};
+  fail(make_failure(ec::worker_lost,
+                    "worker " + cell.name() + " ended while it ran the call",
+                    true, std::string{label()}, cell.id()));
+  if (auto n = barrier_.remaining(); n > 0)
+    settle(n, n);
+}
+
 // -- everybody's side ---------------------------------------------------------
 
 void batch::cancel(ec why) noexcept {
@@ -438,7 +462,7 @@ void batch::count_dropped(std::uint32_t requests) noexcept {
         : why == ec::deadline_exceeded
             ? "the deadline passed before a worker took it"
         : why == ec::resource_unavailable
-            ? home_->resource_problem()
+            ? home_->outage_text()
             : "it was cancelled before it was complete";
     failure_ = make_failure(why, std::move(text), false, std::string{label()});
   }
@@ -455,6 +479,7 @@ void batch::help() noexcept {
       || max_in_flight_ < max_size)
     return;
   worker_cell::nested_scope scope{*cell};
+  nested_part part{*cell, *this};
   participate(*cell, true);
   home_->withdraw(*this);
 }
@@ -644,14 +669,18 @@ batch::share::share(batch& owner, worker_cell& cell, bool nested) noexcept
 }
 
 batch::share::~share() {
-  if (lane_)
+  if (lane_) {
     lane_->disown();
+    if (attention_)
+      cell_.use_lane(worker_cell::no_lane);
+  }
   if (auto progress = batch_.meter())
     progress->add_running(-1);
 }
 
 bool batch::share::claim(index_range& started) noexcept {
   in_lane_ = false;
+  cell_.count_claim();
   auto& next = batch_.unclaimed_;
   auto size = batch_.size_;
   if (batch_.retries_.load(std::memory_order_relaxed) > 0
@@ -753,6 +782,10 @@ lane* batch::share::own_lane() noexcept {
         candidate.disown();
         continue;
       }
+      // What it runs in there is what its batch is seen to get on with; not
+      // that of a batch inside another one's wait.
+      if (attention_)
+        cell_.use_lane(i);
       return lane_ = &candidate;
     }
   }

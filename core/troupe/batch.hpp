@@ -258,6 +258,7 @@ private:
 
   struct extras;
   struct retry_book;
+  struct retry_hold;
 
   struct lane_array {
     explicit lane_array(std::uint32_t n) : count{n}, lanes{new lane[n]} {}
@@ -273,6 +274,7 @@ private:
   std::uint32_t unstarted() const noexcept;
   void drop_unstarted() noexcept;
   void drop_if_unwanted() noexcept;
+  void lose(const worker_cell& cell) noexcept;
   void deliver() noexcept;
   bool retry_later(const std::exception_ptr& exception, std::uint32_t index,
                    worker_cell& cell) noexcept;
@@ -300,6 +302,8 @@ private:
   bool may_repeat_ = false;
   bool measured_ = false;
   bool in_group_ = false;
+  // Whether a worker ended while it worked on this batch. Guarded as above.
+  bool worker_lost_ = false;
   // Of a member: whether it was asked to stop before it ended.
   bool member_stopped_ = false;
   std::atomic<member_state> member_{member_state::waiting};

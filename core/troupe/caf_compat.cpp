@@ -5,6 +5,7 @@
 
 #include "troupe/caf_compat.hpp"
 
+#include "troupe/error.hpp"
 #include "troupe/options.hpp"
 
 #include <pthread.h>
@@ -396,6 +397,27 @@ public:
 };
 
 } // namespace
+
+void abandon_launch(caf::scheduled_actor* self) {
+  // The actor is done for, but for the references that CAF has left.
+  caf::strong_actor_ptr keep{self->ctrl()};
+  self->on_exit();
+  self->cleanup(caf::make_error(caf::sec::runtime_error), nullptr);
+#if !TROUPE_CAF_1
+  // CAF 0.17 has counted the thread, and the reference that the thread would
+  // have held. It loses the object that stands for the thread, a hundred bytes.
+  caf::intrusive_ptr_release(self->ctrl());
+  self->home_system().dec_detached_threads();
+#endif
+}
+
+void throw_no_thread(const std::string& what, const char* cause) {
+  throw failure{ec::resource_unavailable,
+                "cannot start " + what + ": the system refuses the thread ("
+                    + cause
+                    + "); raise ulimit -u or the cgroup's pids.max, or start "
+                      "fewer threads"};
+}
 
 void watch_threads(caf::actor_system_config& cfg) {
   cfg.add_thread_hook<thread_watch>();

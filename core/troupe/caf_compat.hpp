@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -165,6 +166,42 @@ caf::message_id send_request(caf::scheduled_actor* self, const caf::actor& to,
 }
 
 // -- threads ------------------------------------------------------------------
+
+/// An actor that says where it is as soon as it exists.
+template <class Actor>
+class traced final : public Actor {
+public:
+  template <class... Ts>
+  traced(caf::actor_config& cfg, caf::scheduled_actor** self, Ts&&... xs)
+      : Actor{cfg, std::forward<Ts>(xs)...} {
+    *self = this;
+  }
+};
+
+/// Takes back what CAF has done for an actor whose thread could not be created:
+/// calls its `on_exit` and has the system neither count nor await it any more.
+void abandon_launch(caf::scheduled_actor* self);
+
+[[noreturn]] void throw_no_thread(const std::string& what, const char* cause);
+
+/// Spawns a detached actor. CAF by itself goes on waiting for a thread that the
+/// system has refused, until the end of the process.
+///
+/// Errors: throws `failure` with `ec::resource_unavailable` if the system
+///         refuses the thread; `what` is what needs it.
+template <class Actor, class... Ts>
+caf::actor spawn_thread(caf::actor_system& system, const std::string& what,
+                        Ts&&... xs) {
+  caf::scheduled_actor* self = nullptr;
+  try {
+    return caf::actor_cast<caf::actor>(
+        system.spawn<traced<Actor>, caf::detached>(&self,
+                                                   std::forward<Ts>(xs)...));
+  } catch (const std::system_error& err) {
+    abandon_launch(self);
+    throw_no_thread(what, err.what());
+  }
+}
 
 /// Has systems with this configuration tell `on_scheduler_thread` what their
 /// threads are for.

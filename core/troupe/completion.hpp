@@ -78,6 +78,32 @@ struct resource_stats {
   std::size_t unavailable = 0;
 };
 
+/// The alarm of a pool with `max-run-time`: sent to its subscribers, once for
+/// each call that has run for longer.
+struct stuck_request {
+  std::string pool;
+
+  /// The label of the operation that the call belongs to, or an empty string.
+  std::string label;
+
+  /// The number of the worker, and its thread as the system numbers it
+  /// (`gettid`); 0 if the worker has no thread of its own.
+  int worker = 0;
+  std::uint64_t thread = 0;
+
+  /// How long the call has run, at the least.
+  std::chrono::nanoseconds running{0};
+
+  /// How many workers of the pool are stuck now, this one included, and how
+  /// many more may be before no spare stands in for them.
+  std::size_t stuck = 0;
+  std::size_t spares_left = 0;
+
+  /// Whether all workers are stuck and no spare is left: until one of them
+  /// returns, new requests fail with `ec::pool_stuck`.
+  bool exhausted = false;
+};
+
 /// A snapshot of a pool. Counts begin with the pool.
 struct pool_stats {
   /// Workers that live or are about to start: those that work on a batch, those
@@ -85,6 +111,22 @@ struct pool_stats {
   std::size_t workers = 0;
   std::size_t busy = 0;
   std::size_t idle = 0;
+
+  /// Those of the busy ones whose call has run for longer than `max-run-time`,
+  /// and how many workers there are beyond `workers` to stand in for them.
+  std::size_t stuck = 0;
+  std::size_t spares = 0;
+
+  /// Workers that the pool would have if the last try to start them had not
+  /// failed; it will try again.
+  std::size_t missing = 0;
+
+  /// How often the system refused the thread of a worker, how often
+  /// `on_worker_start` threw, and how many workers ended without having been
+  /// told to and were replaced.
+  std::uint64_t threads_refused = 0;
+  std::uint64_t failed_starts = 0;
+  std::uint64_t workers_lost = 0;
 
   /// Submissions admitted and not yet started.
   std::size_t queued = 0;

@@ -2,6 +2,11 @@
 
 #include <algorithm>
 #include <map>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "troupe/log.hpp"
 
 namespace troupe {
 
@@ -14,6 +19,21 @@ constexpr std::uint32_t most_passed_over = 8;
 // arrive. A wake-up takes longer than many a request: with one for each, a
 // thousand small requests would cost a thousand wake-ups.
 constexpr std::size_t most_waking = 2;
+
+// The shortest time between two looks at busy workers. A guess.
+constexpr auto shortest_guard = std::chrono::milliseconds{1};
+
+// How often a receipt looks again for workers to come back from batches that
+// have nothing left to run.
+constexpr auto most_looks = 10'000;
+
+// A duration in words, without digits that nobody needs.
+std::string about(std::chrono::nanoseconds time) {
+  using namespace std::chrono;
+  if (time >= seconds{10})
+    return to_text(floor<seconds>(time));
+  return to_text(time >= milliseconds{1} ? floor<milliseconds>(time) : time);
+}
 
 // Batches finished so far in this process; numbers their completions.
 std::atomic<std::uint64_t> completions{0};
@@ -73,6 +93,19 @@ void dispatcher::unlist(batch& work) noexcept {
   work.deref();
 }
 
+// -- nested_part --------------------------------------------------------------
+
+nested_part::nested_part(worker_cell& cell, batch& work) noexcept
+    : cell_{cell}, work_{work}, since_{cell.home().time().now()} {
+  std::lock_guard guard{cell.home().mutex_};
+  outer_ = std::exchange(cell.nested_, this);
+}
+
+nested_part::~nested_part() {
+  std::lock_guard guard{cell_.home().mutex_};
+  cell_.nested_ = outer_;
+}
+
 // -- construction -------------------------------------------------------------
 
 dispatcher::dispatcher(effective_options options, std::unique_ptr<staff> crew)
@@ -101,6 +134,12 @@ pool_stats dispatcher::stats() const {
     result.busy += cell->current_ != nullptr;
     result.busy_time += cell->busy_time();
   }
+  result.stuck = stuck_;
+  result.spares = result.workers - std::min(result.workers, max_workers());
+  result.missing = missing_;
+  result.threads_refused = threads_refused_;
+  result.failed_starts = failed_starts_;
+  result.workers_lost = workers_lost_;
   result.queued = std::min(queued_, options_.max_queued);
   result.waiting = queued_ - result.queued;
   result.refused = refused_.load(std::memory_order_relaxed);
@@ -120,25 +159,76 @@ bool dispatcher::accepts() const {
   return !admission_closed_ && !full();
 }
 
-void dispatcher::add_unfinished(receipt& what) const {
+bool dispatcher::add_unfinished(receipt& what) const {
   lock guard{mutex_};
-  std::map<const batch*, std::uint32_t> running;
-  for (auto& cell : cells_)
-    // A worker may be on its way back from a batch that is counted already.
-    if (auto work = cell->current_;
-        work && work->phase_.load() != batch::phase::over) {
-      what.still_running.push_back(
-          {std::string{work->label()}, cell->id(), cell->since_});
-      ++running[work];
-    }
+  std::map<const batch*, std::vector<running_request>> running;
+  // A worker may be on its way back from a batch that is counted already.
+  auto add = [&](const worker_cell& cell, const batch& work,
+                 clock::time_point since) {
+    if (work.phase_.load() != batch::phase::over)
+      running[&work].push_back({std::string{work.label()}, cell.id(), since});
+  };
+  for (auto& cell : cells_) {
+    if (cell->current_)
+      add(*cell, *cell->current_, cell->since_);
+    for (auto part = cell->nested_; part != nullptr; part = part->outer_)
+      add(*cell, part->work_, part->since_);
+  }
+  auto settled = true;
   for (auto& [work, workers] : running) {
     auto dropped = work->cancelled_count_.load(std::memory_order_relaxed);
+    // Requests claimed together are counted together, so what the barrier
+    // misses may have returned; but there are not more than that.
+    auto left = work->barrier_.remaining();
+    auto rest = work->unstarted();
+    settled = settled && workers.size() + rest <= left
+              && work->moves_begun_.load() == work->moves_ended_.load();
+    workers.resize(std::min<std::size_t>(workers.size(), left));
     what.cancelled += dropped;
-    // The barrier would not do: requests claimed together are counted together,
-    // so those of them that have returned may be missing there.
-    auto rest = dropped + work->unstarted() + workers;
-    what.drained += work->size() - std::min(work->size(), rest);
+    auto others = dropped + rest + static_cast<std::uint32_t>(workers.size());
+    what.drained += work->size() - std::min(work->size(), others);
+    std::move(workers.begin(), workers.end(),
+              std::back_inserter(what.still_running));
   }
+  return settled;
+}
+
+pool_stats dispatcher::settled_stats() const {
+  for (auto looks = 1;; ++looks) {
+    auto ended = accounted_.load(std::memory_order_seq_cst);
+    auto begun = batches_.load(std::memory_order_seq_cst);
+    auto result = stats();
+    // With new batches all the time there may be no better moment.
+    if ((begun == ended && batches_.load(std::memory_order_seq_cst) == ended)
+        || looks >= most_looks)
+      return result;
+    std::this_thread::yield();
+  }
+}
+
+receipt dispatcher::write_receipt(const pool_stats& before) const {
+  for (auto looks = 1;; ++looks) {
+    // A batch that is just being counted would be in no bucket, or in two.
+    auto ended = accounted_.load(std::memory_order_seq_cst);
+    if (batches_.load(std::memory_order_seq_cst) == ended) {
+      receipt what;
+      auto settled = add_unfinished(what);
+      auto now = stats();
+      auto late = now.late - before.late;
+      what.drained +=
+          now.succeeded - before.succeeded + now.failed - before.failed + late;
+      what.cancelled += now.cancelled - before.cancelled + now.expired
+                        - before.expired - late;
+      if (batches_.load(std::memory_order_seq_cst) == ended
+          && (settled || looks >= most_looks))
+        return what;
+    }
+    std::this_thread::yield();
+  }
+}
+
+std::string dispatcher::start_text() const {
+  return fmt::format("the pool '{}' has no worker: {}", name(), start_problem_);
 }
 
 // -- the submitter's side -----------------------------------------------------
@@ -158,6 +248,21 @@ void dispatcher::submit(const ref_ptr<batch>& work) {
       work->refuse(ec::pool_stopped, "the pool '" + name()
                                          + "' has stopped; it takes no more "
                                            "requests");
+      return;
+    }
+    if (!nested && live_workers() == 0 && growth_put_off_
+        && !start_problem_.empty()) {
+      auto text = start_text();
+      guard.unlock();
+      refused_.fetch_add(1, std::memory_order_relaxed);
+      work->refuse(ec::resource_unavailable, text);
+      return;
+    }
+    if (!nested && exhausted()) {
+      auto text = exhausted_text();
+      guard.unlock();
+      refused_.fetch_add(1, std::memory_order_relaxed);
+      work->refuse(ec::pool_stuck, text);
       return;
     }
     if (!nested && full()) {
@@ -209,6 +314,12 @@ void dispatcher::requeue(batch& work) {
     lock guard{mutex_};
     if (!work.has_unclaimed() || work.phase_.load() == batch::phase::over)
       return;
+    // Nobody would come for it any more.
+    if (closed_) {
+      guard.unlock();
+      work.cancel(ec::pool_stopped);
+      return;
+    }
     if (work.place_ == batch::place::nowhere) {
       // One that has all the workers it may have is listed when one leaves.
       if (work.participants_ < work.max_in_flight_)
@@ -226,6 +337,17 @@ void dispatcher::requeue(batch& work) {
     wake(*to_wake);
   if (grow)
     staff_->grow();
+}
+
+void dispatcher::await_retry(batch& work) {
+  lock guard{mutex_};
+  ++retrying_[&work];
+}
+
+void dispatcher::end_retry(batch& work) {
+  lock guard{mutex_};
+  if (auto found = retrying_.find(&work); --found->second == 0)
+    retrying_.erase(found);
 }
 
 void dispatcher::withdraw(batch& work) noexcept {
@@ -248,6 +370,10 @@ void dispatcher::withdraw(batch& work) noexcept {
 // -- the worker's side --------------------------------------------------------
 
 bool dispatcher::take_up(worker_cell& cell, batch& work) {
+  if (options_.max_run_time.count() > 0
+      && !guarded_.load(std::memory_order_relaxed)
+      && !guarded_.exchange(true, std::memory_order_relaxed))
+    staff_->watch();
   // Written before the batch was given, and then by nobody else. Who comes from
   // `next` was not idle.
   if (cell.waking_ && !cell.examine_resource()) {
@@ -298,19 +424,22 @@ worker_cell::hand_off dispatcher::next_work(worker_cell& cell,
   std::vector<worker_cell*> to_wake;
   auto retired = false;
   auto grow = false;
+  auto lose = false;
+  std::chrono::nanoseconds stuck_for{0};
   {
     lock guard{mutex_};
     cell.current_ = nullptr;
-    if (cell.starting_) {
-      cell.starting_ = false;
-      --starting_;
-    }
-    if (done)
+    note_start(cell);
+    if (done) {
       end_part(*done);
+      lose = lost_the_last(*done);
+    }
+    if (auto since = cell.seen_since_; end_stuck(cell, to_wake))
+      stuck_for = clock_.now() - since;
     // A worker that was called away comes for those that wait.
     if (why == leave_reason::yielded)
       cell.served_waiting_ = false;
-    auto surplus = live_workers() > max_workers();
+    auto surplus = live_workers() > capacity();
     if (!surplus)
       work = pick_next(cell, garbage);
     if (surplus || (!work && closed_)) {
@@ -332,51 +461,104 @@ worker_cell::hand_off dispatcher::next_work(worker_cell& cell,
   wake_all(to_wake);
   if (grow)
     staff_->grow();
+  if (lose)
+    done->lose(cell);
+  if (stuck_for.count() > 0)
+    write_log(log_level::info, name(),
+              fmt::format("worker {} is back: its call '{}' has returned "
+                          "after {}",
+                          cell.name(), done ? done->label() : "",
+                          about(stuck_for)));
   return {std::move(work), retired};
 }
 
 void dispatcher::lost(worker_cell& cell, ref_ptr<batch> held) {
-  auto handed = std::move(held);
   trash garbage;
+  ref_ptr<batch> part;
   std::vector<worker_cell*> to_wake;
   auto grow = false;
+  auto lose = false;
+  auto replaced = false;
   {
     lock guard{mutex_};
     if (cell.users_.fetch_sub(1, std::memory_order_acq_rel) == 1)
       free_cells_.push_back(&cell);
     cell.failed_opens_ = 0;
     // Else it has retired, and was counted out then.
-    if (!std::exchange(cell.alive_, false))
+    if (!std::exchange(cell.alive_, false)) {
+      auto over = closed_ && live_workers() == 0;
+      guard.unlock();
+      if (over)
+        staff_->emptied();
       return;
+    }
     if (std::exchange(cell.resting_, false))
       --resting_;
     if (cell.starting_) {
       cell.starting_ = false;
       --starting_;
     }
-    cell.current_ = nullptr;
+    end_stuck(cell, to_wake);
     live_.fetch_sub(1, std::memory_order_relaxed);
-    arrive(cell);
+    auto given = std::exchange(cell.waking_, false);
+    if (given)
+      --waking_;
     if (cell.idle_)
       remove_idle(cell);
-    if (auto found = cell.take(); !handed)
-      handed = std::move(found.work);
-    if (handed) {
-      leave(*handed);
-      if (handed->participants_ == 0 && handed->has_unclaimed()) {
-        unlist(*handed);
-        if (auto other = hand_over(*handed))
+    garbage.push_back(std::move(held));
+    garbage.push_back(cell.take().work);
+    part = ref_ptr<batch>{std::exchange(cell.current_, nullptr)};
+    if (part) {
+      leave(*part);
+      // Whether it had claimed something is known when nobody else has.
+      if (!given)
+        part->worker_lost_ = true;
+      lose = lost_the_last(*part);
+      if (part->participants_ == 0 && part->has_unclaimed()) {
+        unlist(*part);
+        if (auto other = hand_over(*part))
           to_wake.push_back(other);
       }
-      release_key(*handed);
+      release_key(*part);
     }
     serve_idle(to_wake, garbage);
+    replaced = !closed_;
+    workers_lost_ += replaced;
     if (wants_growth() && !growth_asked_)
       grow = growth_asked_ = true;
   }
   wake_all(to_wake);
   if (grow)
     staff_->grow();
+  if (lose)
+    part->lose(cell);
+  if (replaced)
+    write_log(log_level::warning, name(),
+              fmt::format("worker {} has ended without being told to; another "
+                          "one takes its place",
+                          cell.name()));
+}
+
+void dispatcher::start_failed(worker_cell& cell, const std::string& why) {
+  std::vector<ref_ptr<batch>> all;
+  {
+    lock guard{mutex_};
+    // It retires here; `lost` finds nothing to account for.
+    cell.alive_ = cell.starting_ = false;
+    --starting_;
+    live_.fetch_sub(1, std::memory_order_relaxed);
+    ++failed_starts_;
+    ++missing_;
+    start_problem_ = why;
+    put_off_growth();
+    if (live_workers() == 0)
+      all = listed();
+  }
+  restart_later();
+  write_log(log_level::error, name(),
+            fmt::format("worker {} takes no request: {}", cell.name(), why));
+  for (auto& work : all)
+    work->cancel(ec::resource_unavailable);
 }
 
 // -- the batch's side ---------------------------------------------------------
@@ -385,7 +567,7 @@ void dispatcher::account(batch& work) noexcept {
   work.id_ = completions.fetch_add(1, std::memory_order_relaxed) + 1;
   auto counts = work.counts();
   auto late = work.late();
-  batches_.fetch_add(1, std::memory_order_relaxed);
+  batches_.fetch_add(1, std::memory_order_seq_cst);
   if (counts.succeeded)
     succeeded_.fetch_add(counts.succeeded, std::memory_order_relaxed);
   if (counts.failed)
@@ -400,6 +582,7 @@ void dispatcher::account(batch& work) noexcept {
     staff_->completed(work.summary());
   auto before =
       work.phase_.exchange(batch::phase::over, std::memory_order_seq_cst);
+  accounted_.fetch_add(1, std::memory_order_seq_cst);
   if (work.wanted_key()) {
     trash garbage;
     std::vector<worker_cell*> to_wake;
@@ -444,9 +627,10 @@ std::size_t dispatcher::take_growth() {
   // Nobody has tried since the last worker has ended.
   if (live == 0)
     outage_.reset();
-  if (closed_ || live >= max_workers())
+  if (closed_ || growth_put_off_ || live >= capacity())
     return 0;
-  auto room = max_workers() - live;
+  missing_ = 0;
+  auto room = capacity() - live;
   std::uint64_t demand = 0;
   for (auto& of : classes_)
     for (auto list : {&of.waiting, &of.left, &of.running})
@@ -463,10 +647,208 @@ std::size_t dispatcher::take_growth() {
   return more;
 }
 
-void dispatcher::cancel_growth(std::size_t n) {
+bool dispatcher::cancel_growth(std::size_t n) {
+  auto first = false;
+  {
+    lock guard{mutex_};
+    starting_ -= n;
+    live_.fetch_sub(static_cast<std::uint32_t>(n), std::memory_order_relaxed);
+    ++threads_refused_;
+    missing_ += n;
+    put_off_growth();
+    first = failures_in_a_row_ == 1;
+  }
+  restart_later();
+  return first;
+}
+
+void dispatcher::put_back(worker_cell& cell) {
   lock guard{mutex_};
-  starting_ -= n;
-  live_.fetch_sub(static_cast<std::uint32_t>(n), std::memory_order_relaxed);
+  cell.alive_ = cell.starting_ = false;
+  if (cell.users_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+    free_cells_.push_back(&cell);
+}
+
+// Has the staff try again when the pause is over.
+void dispatcher::restart_later() {
+  clock::time_point when;
+  {
+    lock guard{mutex_};
+    when = restart_at_;
+  }
+  staff_->call_at(clock_, when, [home = ref_ptr<dispatcher>{this}] {
+    {
+      lock guard{home->mutex_};
+      home->growth_put_off_ = false;
+    }
+    home->staff_->grow();
+  });
+}
+
+// The worker has begun, so the others will, too.
+void dispatcher::note_start(worker_cell& cell) noexcept {
+  if (!std::exchange(cell.starting_, false))
+    return;
+  --starting_;
+  failures_in_a_row_ = 0;
+  start_problem_.clear();
+}
+
+void dispatcher::put_off_growth() noexcept {
+  growth_put_off_ = true;
+  auto pause = defaults::first_restart;
+  for (std::uint32_t i = 0;
+       i < failures_in_a_row_ && pause < defaults::last_restart; ++i)
+    pause *= 2;
+  ++failures_in_a_row_;
+  restart_at_ = clock_.now() + std::min(pause, defaults::last_restart);
+}
+
+// -- stuck workers ------------------------------------------------------------
+
+// Changes with each claim, and with each request that the worker takes from
+// what it has claimed.
+std::uint64_t dispatcher::progress_of(const worker_cell& cell) const noexcept {
+  std::uint64_t result = cell.claims_.load(std::memory_order_relaxed);
+  auto index = cell.lane_.load(std::memory_order_relaxed);
+  auto all = cell.current_->lanes_.load(std::memory_order_acquire);
+  if (all && index < all->count)
+    result |= std::uint64_t{all->lanes[index].unstarted().begin} << 32;
+  return result;
+}
+
+// When a call began is known for the first of a batch; of a later one, that it
+// had begun when it was first seen.
+void dispatcher::note_progress(worker_cell& cell,
+                               clock::time_point now) noexcept {
+  auto seen = progress_of(cell);
+  if (cell.seen_any_ && cell.seen_ == seen)
+    return;
+  auto first =
+      !cell.seen_any_
+      && cell.lane_.load(std::memory_order_relaxed) == worker_cell::no_lane
+      && cell.claims_.load(std::memory_order_relaxed) - cell.claims_at_begin_
+             <= 1;
+  cell.seen_any_ = true;
+  cell.seen_ = seen;
+  cell.seen_since_ = first ? cell.since_ : now;
+}
+
+clock::time_point dispatcher::watch(std::vector<stuck_request>& alarms) {
+  std::vector<worker_cell*> to_wake;
+  auto grow = false;
+  auto busy = false;
+  auto limit = options_.max_run_time;
+  auto again = clock::time_point::max();
+  {
+    lock guard{mutex_};
+    auto now = clock_.now();
+    auto before = alarms.size();
+    for (auto& cell : cells_) {
+      auto work = cell->current_;
+      if (work == nullptr)
+        continue;
+      busy = true;
+      auto seen = cell->seen_;
+      note_progress(*cell, now);
+      // It went on to the next request of its batch.
+      if (cell->stuck_ && cell->seen_ != seen)
+        end_stuck(*cell, to_wake);
+      if (cell->stuck_ || work->phase_.load() == batch::phase::over)
+        continue;
+      auto ran = now - cell->seen_since_;
+      if (ran < limit) {
+        again = std::min(again, cell->seen_since_ + limit);
+        continue;
+      }
+      cell->stuck_ = true;
+      ++stuck_;
+      auto& inner = cell->nested_ ? cell->nested_->work_ : *work;
+      stuck_request alarm;
+      alarm.pool = name();
+      alarm.label = inner.label();
+      alarm.worker = cell->id();
+      alarm.thread = cell->thread_.load(std::memory_order_relaxed);
+      alarm.running = ran;
+      alarms.push_back(std::move(alarm));
+    }
+    spares_.store(std::min(stuck_, options_.max_spares),
+                  std::memory_order_relaxed);
+    for (auto i = before; i < alarms.size(); ++i) {
+      alarms[i].stuck = stuck_;
+      alarms[i].spares_left =
+          options_.max_spares - std::min(options_.max_spares, stuck_);
+      alarms[i].exhausted = exhausted();
+    }
+    shed_surplus(to_wake);
+    // One that is left over may be busy in a batch for long.
+    if (live_workers() > capacity())
+      call_workers(1);
+    if (busy)
+      again = std::min(
+          again,
+          now + std::max<std::chrono::nanoseconds>(limit / 4, shortest_guard));
+    else
+      guarded_.store(false, std::memory_order_relaxed);
+    if (wants_growth() && !growth_asked_)
+      grow = growth_asked_ = true;
+  }
+  wake_all(to_wake);
+  if (grow)
+    staff_->grow();
+  return again;
+}
+
+// The worker's call has returned, so that it needs no spare any more. Returns
+// whether it was stuck.
+bool dispatcher::end_stuck(worker_cell& cell,
+                           std::vector<worker_cell*>& to_wake) noexcept {
+  if (!std::exchange(cell.stuck_, false))
+    return false;
+  --stuck_;
+  spares_.store(std::min(stuck_, options_.max_spares),
+                std::memory_order_relaxed);
+  shed_surplus(to_wake);
+  return true;
+}
+
+// Retires idle workers beyond what there may be.
+void dispatcher::shed_surplus(std::vector<worker_cell*>& to_wake) noexcept {
+  while (idle_ && live_workers() > capacity()) {
+    auto cell = idle_;
+    remove_idle(*cell);
+    if (give_retire(*cell))
+      to_wake.push_back(cell);
+  }
+}
+
+bool dispatcher::only_stuck_left() const {
+  lock guard{mutex_};
+  auto busy = std::count_if(cells_.begin(), cells_.end(), [](const auto& cell) {
+    return cell->current_ != nullptr;
+  });
+  return busy > 0
+         && (options_.max_run_time.count() == 0
+             || static_cast<std::size_t>(busy) == stuck_);
+}
+
+// Whether every worker is stuck and none will be added.
+bool dispatcher::exhausted() const noexcept {
+  return stuck_ > 0 && stuck_ >= live_workers()
+         && (stuck_ >= max_workers() + options_.max_spares || growth_put_off_);
+}
+
+std::string dispatcher::exhausted_text() const {
+  const worker_cell* longest = nullptr;
+  for (auto& cell : cells_)
+    if (cell->stuck_ && (!longest || cell->seen_since_ < longest->seen_since_))
+      longest = cell.get();
+  return fmt::format(
+      "all {} workers of the pool '{}' are stuck, '{}' on worker {} for {}, "
+      "and no spare is left (troupe.max-spares = {}); wait for one to return, "
+      "or raise troupe.workers",
+      stuck_, name(), longest->current_->label(), longest->name(),
+      about(clock_.now() - longest->seen_since_), options_.max_spares);
 }
 
 void dispatcher::resize(std::size_t workers) {
@@ -476,13 +858,8 @@ void dispatcher::resize(std::size_t workers) {
     lock guard{mutex_};
     max_workers_.store(workers, std::memory_order_relaxed);
     // Those first that are of no use.
-    retire_resting(to_wake, workers);
-    while (idle_ && live_workers() > workers) {
-      auto cell = idle_;
-      remove_idle(*cell);
-      if (give_retire(*cell))
-        to_wake.push_back(cell);
-    }
+    retire_resting(to_wake, capacity());
+    shed_surplus(to_wake);
     if (wants_growth() && !growth_asked_)
       grow = growth_asked_ = true;
   }
@@ -533,9 +910,14 @@ void dispatcher::cancel_all(ec why) {
   {
     lock guard{mutex_};
     all = listed();
-    for (auto& cell : cells_)
+    for (auto& cell : cells_) {
       if (cell->current_)
         all.emplace_back(cell->current_);
+      for (auto part = cell->nested_; part != nullptr; part = part->outer_)
+        all.emplace_back(&part->work_);
+    }
+    for (auto& [work, waiting] : retrying_)
+      all.emplace_back(work);
   }
   for (auto& work : all)
     work->cancel(why);
@@ -610,6 +992,8 @@ void dispatcher::begin_part(worker_cell& cell, batch& work) noexcept {
     ++work.key_->in_use;
   cell.current_ = &work;
   cell.since_ = clock_.now();
+  cell.seen_any_ = false;
+  cell.claims_at_begin_ = cell.claims_.load(std::memory_order_relaxed);
   // Only those that may have one more worker are listed.
   if (work.place_ == batch::place::running && !may_have_worker(work)) {
     unlist(work);
@@ -903,6 +1287,21 @@ std::vector<ref_ptr<batch>> dispatcher::listed() const {
   return result;
 }
 
+// Whether nobody is left to run what was claimed of the batch: a worker ended
+// in it, and no other one is in it, nor an attempt to come.
+bool dispatcher::lost_the_last(const batch& work) const noexcept {
+  if (!work.worker_lost_ || work.participants_ > 0 || work.has_unclaimed()
+      || work.phase_.load() == batch::phase::over
+      || retrying_.contains(const_cast<batch*>(&work)))
+    return false;
+  return std::none_of(cells_.begin(), cells_.end(), [&](const auto& cell) {
+    auto part = cell->nested_;
+    while (part && &part->work_ != &work)
+      part = part->outer_;
+    return part != nullptr;
+  });
+}
+
 void dispatcher::end_outstanding() noexcept {
   if (outstanding_.fetch_sub(1, std::memory_order_seq_cst) == 1
       && watched_.load(std::memory_order_seq_cst))
@@ -915,8 +1314,9 @@ bool dispatcher::full() const noexcept {
 }
 
 bool dispatcher::wants_growth() const noexcept {
-  return !closed_ && idle_ == nullptr && live_workers() < max_workers()
-         && wants_workers();
+  return !growth_put_off_ && !closed_ && live_workers() < capacity()
+         && (live_workers() < options_.min_workers
+             || (idle_ == nullptr && wants_workers()));
 }
 
 // Whether there is something to claim for one more worker.

@@ -38,8 +38,14 @@ public:
   /// Calls for `dispatcher::take_growth`, since more workers could be of use.
   virtual void grow() noexcept = 0;
 
+  /// Calls for `dispatcher::watch`: workers are busy that could get stuck.
+  virtual void watch() noexcept {}
+
   /// Says that nothing is outstanding any more.
   virtual void drained() noexcept = 0;
+
+  /// Says that the last worker of a closed pool has ended.
+  virtual void emptied() noexcept {}
 
   /// Passes a completion on to the subscribers.
   virtual void completed(completion what) noexcept = 0;
@@ -71,6 +77,27 @@ struct key_share {
   batch_list blocked = {};
 };
 
+/// Registers, while it lives, a batch that the calling worker runs inside the
+/// wait of one of its requests: such a batch may be in no list of the
+/// dispatcher, and a shutdown must reach it all the same.
+class nested_part {
+public:
+  nested_part(worker_cell& cell, batch& work) noexcept;
+
+  nested_part(const nested_part&) = delete;
+  nested_part& operator=(const nested_part&) = delete;
+
+  ~nested_part();
+
+private:
+  friend class dispatcher;
+
+  worker_cell& cell_;
+  batch& work_;
+  nested_part* outer_;
+  clock::time_point since_;
+};
+
 /// Orders batches and hands them to workers. Thread-safe.
 ///
 /// Invariants: (1) A worker is idle only if it found nothing to do, under the
@@ -98,6 +125,9 @@ public:
   /// Returns the options in effect.
   effective_options options() const;
 
+  /// Returns the options that the pool was made with.
+  const effective_options& made_with() const noexcept { return options_; }
+
   std::chrono::nanoseconds spin() const noexcept { return options_.spin; }
 
   bool cooperative() const noexcept { return options_.cooperative; }
@@ -108,6 +138,12 @@ public:
 
   std::size_t max_workers() const noexcept {
     return max_workers_.load(std::memory_order_relaxed);
+  }
+
+  /// Returns how many workers there may be now: the greatest number, and those
+  /// that stand in for stuck ones.
+  std::size_t capacity() const noexcept {
+    return max_workers() + spares_.load(std::memory_order_relaxed);
   }
 
   std::uint32_t live_workers() const noexcept {
@@ -127,8 +163,17 @@ public:
   bool accepts() const;
 
   /// Adds the requests of batches that are being worked on: what returned, what
-  /// was dropped, and what still runs.
-  void add_unfinished(receipt& what) const;
+  /// was dropped, and what still runs. Returns false if workers are just on
+  /// their way back, so that it is not clear which of them still run something.
+  bool add_unfinished(receipt& what) const;
+
+  /// Returns the statistics, none of which a batch that is just being counted
+  /// is in by half.
+  pool_stats settled_stats() const;
+
+  /// Returns what came of all requests that were not counted in `before`, each
+  /// in exactly one bucket. To be called when nothing can start any more.
+  receipt write_receipt(const pool_stats& before) const;
 
   // -- the submitter's side ---------------------------------------------------
 
@@ -138,6 +183,12 @@ public:
 
   /// Finds a worker for a request that is to be tried again.
   void requeue(batch& work);
+
+  /// Keeps hold of a batch one of whose requests waits for its next attempt,
+  /// and perhaps nothing else of it.
+  void await_retry(batch& work);
+
+  void end_retry(batch& work);
 
   /// Takes a batch that has nothing left to claim out of the queue.
   void withdraw(batch& work) noexcept;
@@ -167,9 +218,14 @@ public:
   bool take_attention(priority of) noexcept;
 
   /// The worker has ended, for whatever reason. What was handed to it and not
-  /// started, or what it `held` back, goes to another.
+  /// started, or what it `held` back, goes to another; a call that it ended in
+  /// fails with `ec::worker_lost`.
   void lost(worker_cell& cell, ref_ptr<batch> held = nullptr);
 
+  /// The worker cannot start and will end without having called `next`: `why`.
+  /// No other one is tried for a while. If the pool has none, all that is
+  /// queued fails, on this thread.
+  void start_failed(worker_cell& cell, const std::string& why);
   /// Counts what became of resources, on workers' threads.
   void count_open(worker_cell& cell);
   void count_close() noexcept;
@@ -178,8 +234,9 @@ public:
 
   // -- the batch's side -------------------------------------------------------
 
-  /// Returns why no worker takes a request, when none could open its resource.
-  std::string resource_problem() const;
+  /// Returns why no worker takes a request, when none could be started or open
+  /// its resource.
+  std::string outage_text() const;
 
   /// Counts a batch that is about to be complete, and tells the subscribers.
   void account(batch& work) noexcept;
@@ -195,8 +252,22 @@ public:
   /// Returns how many workers to start now, and counts them as live.
   std::size_t take_growth();
 
-  /// Says that `n` workers that `take_growth` counted could not be started.
-  void cancel_growth(std::size_t n);
+  /// Says that `n` workers that `take_growth` counted could not be started, for
+  /// lack of threads; no other one is tried for a while, then the staff is
+  /// asked again. Returns whether this is the first time in a row.
+  bool cancel_growth(std::size_t n);
+
+  /// Takes back a cell of one of them.
+  void put_back(worker_cell& cell);
+
+  /// Looks for workers whose call has run for longer than `max-run-time`, and
+  /// appends an alarm for each that is new. Returns when to look again; `max()`
+  /// if no worker is busy.
+  clock::time_point watch(std::vector<stuck_request>& alarms);
+
+  /// Returns whether workers are busy, and each with a call that has run for
+  /// longer than `max-run-time`, if that is set.
+  bool only_stuck_left() const;
 
   /// Changes the greatest number of workers. Surplus ones retire as soon as
   /// they are between batches.
@@ -231,6 +302,8 @@ public:
   }
 
 private:
+  friend class nested_part;
+
   // The batches of one priority.
   struct service_class {
     batch_list waiting;
@@ -291,6 +364,18 @@ private:
   void
   retire_resting(std::vector<worker_cell*>& to_wake, std::size_t least,
                  clock::time_point latest = clock::time_point::max()) noexcept;
+  void note_start(worker_cell& cell) noexcept;
+  std::string start_text() const;
+  void put_off_growth() noexcept;
+  void restart_later();
+  bool lost_the_last(const batch& work) const noexcept;
+  bool end_stuck(worker_cell& cell,
+                 std::vector<worker_cell*>& to_wake) noexcept;
+  void shed_surplus(std::vector<worker_cell*>& to_wake) noexcept;
+  bool exhausted() const noexcept;
+  std::string exhausted_text() const;
+  std::uint64_t progress_of(const worker_cell& cell) const noexcept;
+  void note_progress(worker_cell& cell, clock::time_point now) noexcept;
   bool full() const noexcept;
   bool wants_growth() const noexcept;
   bool wants_workers() const noexcept;
@@ -319,8 +404,24 @@ private:
   resource_stats resource_stats_;
   std::size_t resting_ = 0;
   std::optional<clock::time_point> outage_;
+  // Batches by how many of their requests wait for their next attempt.
+  std::map<batch*, std::uint32_t> retrying_;
+  std::size_t stuck_ = 0;
+  // After a worker could not be started: until when none is tried, how often in
+  // a row, how many are missing, and what its hook threw, if it was that.
+  bool growth_put_off_ = false;
+  clock::time_point restart_at_;
+  std::uint32_t failures_in_a_row_ = 0;
+  std::size_t missing_ = 0;
+  std::string start_problem_;
+  std::uint64_t threads_refused_ = 0;
+  std::uint64_t failed_starts_ = 0;
+  std::uint64_t workers_lost_ = 0;
 
   std::atomic<std::size_t> max_workers_;
+  std::atomic<std::size_t> spares_{0};
+  // Whether somebody calls `watch` in time.
+  std::atomic<bool> guarded_{false};
   std::atomic<std::uint32_t> live_{0};
 
   // Read by every worker between two requests, written once per submission that
@@ -330,7 +431,9 @@ private:
   alignas(64) std::atomic<std::uint64_t> outstanding_{0};
   std::atomic<bool> subscribed_{false};
   std::atomic<bool> watched_{false};
+  // Those whose counting has begun, and those for which it is through.
   std::atomic<std::uint64_t> batches_{0};
+  std::atomic<std::uint64_t> accounted_{0};
   std::atomic<std::uint64_t> succeeded_{0};
   std::atomic<std::uint64_t> failed_{0};
   std::atomic<std::uint64_t> cancelled_{0};

@@ -59,10 +59,9 @@ bool dispatcher::retire_if_surplus(worker_cell& cell) {
   std::vector<worker_cell*> to_wake;
   {
     lock guard{mutex_};
-    if (!closed_ && live_workers() <= max_workers())
+    if (!closed_ && live_workers() <= capacity())
       return false;
-    if (std::exchange(cell.starting_, false))
-      --starting_;
+    note_start(cell);
     cell.current_ = nullptr;
     cell.alive_ = false;
     live_.fetch_sub(1, std::memory_order_relaxed);
@@ -87,6 +86,7 @@ void dispatcher::step_back(worker_cell& cell, batch& work) {
   {
     lock guard{mutex_};
     cell.current_ = nullptr;
+    end_stuck(cell, to_wake);
     arrive(cell);
     leave(work);
     if (!work.has_unclaimed()) {
@@ -132,8 +132,7 @@ worker_cell::hand_off dispatcher::rest(worker_cell& cell) {
   std::uint64_t number = 0;
   {
     lock guard{mutex_};
-    if (std::exchange(cell.starting_, false))
-      --starting_;
+    note_start(cell);
     auto now = clock_.now();
     const auto& rules = resource_.rules;
     if (cell.failed_opens_++ == 0)
@@ -149,7 +148,7 @@ worker_cell::hand_off dispatcher::rest(worker_cell& cell) {
     }
     // What came while it was opening is to be seen by somebody.
     serve_idle(to_wake, garbage);
-    surplus = closed_ || live_workers() > max_workers();
+    surplus = closed_ || live_workers() > capacity();
     if (!surplus) {
       cell.resting_ = true;
       number = ++cell.rest_;
@@ -235,8 +234,10 @@ void dispatcher::count_failed_check() noexcept {
   ++resource_stats_.failed_checks;
 }
 
-std::string dispatcher::resource_problem() const {
+std::string dispatcher::outage_text() const {
   lock guard{mutex_};
+  if (!start_problem_.empty())
+    return start_text();
   return fmt::format("no worker of the pool '{}' has a resource, and opening "
                      "one fails: {}; they go on trying",
                      name(), resource_stats_.last_open_error);

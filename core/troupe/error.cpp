@@ -84,6 +84,8 @@ std::string_view to_string(ec code) noexcept {
     return "unknown_procedure";
   case ec::closed:
     return "closed";
+  case ec::pool_stuck:
+    return "pool_stuck";
   }
   return "unknown code";
 }

@@ -44,9 +44,11 @@ enum class ec : std::uint8_t {
   /// The actor in which a task or a wait lived has ended. What it had started
   /// may have run.
   owner_gone,
-  /// No worker of the pool could open its resource: the call never ran; of a
-  /// `map`, some calls did not. Or the pool has no resource of the type that
-  /// the call asked for: it ran up to there, as `failure::started()` says.
+  /// No worker of the pool could be started, or open its resource: the call
+  /// never ran; of a `map`, some calls did not. Or the pool has no resource of
+  /// the type that the call asked for: it ran up to there, as
+  /// `failure::started()` says. Or the system refuses a thread that a pool or
+  /// an actor needs; then nothing was started.
   resource_unavailable,
   /// The node was lost. The call may have run.
   node_lost,
@@ -55,6 +57,9 @@ enum class ec : std::uint8_t {
   /// The channel was closed, or the barrier broken, before the wait was over.
   /// The item was not taken; nobody passed.
   closed,
+  /// Every worker of the pool is stuck in a call that does not return, and its
+  /// spares are used up. It never ran.
+  pool_stuck,
 };
 
 /// Returns the name of `code`, such as "queue_full".

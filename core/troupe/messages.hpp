@@ -22,6 +22,15 @@
 //       A receipt, when the pool has shut down; see `pool::shutdown`. Error:
 //       `pool_stopped` if something else ends the pool first.
 //
+// What a coordinator sends to its subscribers by itself:
+//
+//   completion
+//       For each batch, when it is complete.
+//   stuck_request
+//       For each call that has run for longer than `max-run-time`, once; only
+//       if that is set. Whoever subscribes to such a pool should have a handler
+//       for it.
+//
 // To an event (`event::actor()`), and what it answers:
 //
 //   (set_atom), (clear_atom)
@@ -104,6 +113,7 @@ CAF_ADD_TYPE_ID(troupe, (troupe::completion))
 CAF_ADD_TYPE_ID(troupe, (troupe::receipt))
 CAF_ADD_TYPE_ID(troupe, (troupe::pool_stats))
 CAF_ADD_TYPE_ID(troupe, (troupe::failure_box))
+CAF_ADD_TYPE_ID(troupe, (troupe::stuck_request))
 
 CAF_ADD_ATOM(troupe, troupe, submit_atom, "submit")
 CAF_ADD_ATOM(troupe, troupe, stats_atom, "stats")
@@ -127,6 +137,9 @@ CAF_ADD_ATOM(troupe, troupe, reset_atom, "reset")
 CAF_ADD_ATOM(troupe, troupe, acquire_atom, "acquire")
 CAF_ADD_ATOM(troupe, troupe, try_acquire_atom, "try_acq")
 CAF_ADD_ATOM(troupe, troupe, release_atom, "release")
+CAF_ADD_ATOM(troupe, troupe, guard_atom, "tr_guard")
+CAF_ADD_ATOM(troupe, troupe, restart_atom, "tr_restart")
+CAF_ADD_ATOM(troupe, troupe, leave_atom, "tr_leave")
 
 CAF_END_TYPE_ID_BLOCK(troupe)
 
@@ -136,6 +149,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::completion)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::receipt)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::pool_stats)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::failure_box)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::stuck_request)
 
 CAF_ERROR_CODE_ENUM(troupe::ec)
 

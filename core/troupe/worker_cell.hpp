@@ -18,6 +18,7 @@
 namespace troupe {
 
 class dispatcher;
+class nested_part;
 
 /// One worker, as seen by those who hand it work.
 ///
@@ -130,6 +131,25 @@ public:
     return std::chrono::nanoseconds{busy_ns_.load(std::memory_order_relaxed)};
   }
 
+  /// Counts a claim, by which the watchdog sees that the worker gets on.
+  void count_claim() noexcept {
+    claims_.store(claims_.load(std::memory_order_relaxed) + 1,
+                  std::memory_order_relaxed);
+  }
+
+  /// Says from which lane of its batch the worker takes its requests; `no_lane`
+  /// for none.
+  void use_lane(std::uint32_t index) noexcept {
+    lane_.store(index, std::memory_order_relaxed);
+  }
+
+  static constexpr std::uint32_t no_lane = ~std::uint32_t{0};
+
+  /// Says which thread the worker runs on, as the system numbers it.
+  void set_thread(std::uint64_t id) noexcept {
+    thread_.store(id, std::memory_order_relaxed);
+  }
+
   // -- resource ---------------------------------------------------------------
 
   /// Returns the worker's resource for the running request. Replaces one that
@@ -165,6 +185,7 @@ public:
 
 private:
   friend class dispatcher;
+  friend class nested_part;
 
   static constexpr std::uintptr_t asleep = 0;
   static constexpr std::uintptr_t awake = 1;
@@ -213,6 +234,9 @@ private:
   // gone by then. When the last one is done, the cell can serve again.
   std::atomic<std::uint32_t> users_{1};
   std::atomic<std::int64_t> busy_ns_{0};
+  std::atomic<std::uint32_t> claims_{0};
+  std::atomic<std::uint32_t> lane_{no_lane};
+  std::atomic<std::uint64_t> thread_{0};
   resource_slot resource_;
   bool stays_awake_ = false;
   const batch* working_on_ = nullptr;
@@ -234,6 +258,15 @@ private:
   bool resting_ = false;
   unsigned failed_opens_ = 0;
   std::uint64_t rest_ = 0;
+  // What the watchdog saw when it last looked, and since when it is so; nothing
+  // if the worker has taken up another batch since.
+  bool seen_any_ = false;
+  std::uint64_t seen_ = 0;
+  std::chrono::steady_clock::time_point seen_since_;
+  std::uint32_t claims_at_begin_ = 0;
+  bool stuck_ = false;
+  // The innermost batch that it runs inside the wait of a request.
+  nested_part* nested_ = nullptr;
 };
 
 } // namespace troupe

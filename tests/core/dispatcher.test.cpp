@@ -586,19 +586,38 @@ TEST_CASE("no more workers are asked for than there are requests",
   CHECK(batch_of(made).done());
 }
 
-TEST_CASE("workers that could not be started are asked for again",
+TEST_CASE("workers that could not be started are asked for again, later each "
+          "time",
           "[dispatcher]") {
+  test::manual_time time;
   auto options = scripted_crew::idle_workers(0);
   options.workers = 2;
+  options.clock = time.clock;
   scripted_crew crew{options};
   auto first = make_batch([] {});
   crew.submit(first.ref());
   REQUIRE(crew.home().take_growth() == 1);
-  crew.home().cancel_growth(1);
+  CHECK(crew.home().cancel_growth(1));
   CHECK(crew.home().stats().workers == 0);
+  CHECK(crew.home().stats().missing == 1);
   auto second = make_batch([] {});
   crew.submit(second.ref());
+  // Until then it does not help to ask.
+  CHECK(crew.script().growths == 1);
+  CHECK(crew.home().take_growth() == 0);
+  time.clock->advance(99ms);
+  CHECK(crew.script().growths == 1);
+  time.clock->advance(1ms);
   CHECK(crew.script().growths == 2);
+  REQUIRE(crew.home().take_growth() == 2);
+  // Only the first of a row is worth a line in the log.
+  CHECK_FALSE(crew.home().cancel_growth(2));
+  CHECK(crew.home().stats().missing == 2);
+  CHECK(crew.home().stats().threads_refused == 2);
+  time.clock->advance(199ms);
+  CHECK(crew.script().growths == 2);
+  time.clock->advance(1ms);
+  CHECK(crew.script().growths == 3);
   auto hired = crew.hire();
   REQUIRE(hired.size() == 2);
   crew.run_all(*hired[0], crew.next(*hired[0]));

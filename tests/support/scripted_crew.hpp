@@ -17,6 +17,7 @@ struct crew_script {
   std::vector<troupe::worker_cell*> woken;
   std::size_t growths = 0;
   std::size_t drained = 0;
+  std::size_t watches = 0;
   std::vector<troupe::completion> completions;
 };
 
@@ -125,6 +126,8 @@ private:
     void grow() noexcept override { ++script_.growths; }
 
     void drained() noexcept override { ++script_.drained; }
+
+    void watch() noexcept override { ++script_.watches; }
 
     void completed(troupe::completion what) noexcept override {
       script_.completions.push_back(std::move(what));
