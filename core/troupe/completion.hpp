@@ -148,6 +148,10 @@ struct pool_stats {
   /// their results.
   std::uint64_t late = 0;
 
+  /// Those of the cancelled and expired ones whose batch was never admitted: it
+  /// was refused, or cancelled before.
+  std::uint64_t not_admitted = 0;
+
   /// Time that workers have spent on batches, summed over all workers; counted
   /// when a worker leaves a batch.
   std::chrono::nanoseconds busy_time{0};

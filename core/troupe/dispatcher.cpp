@@ -151,6 +151,7 @@ pool_stats dispatcher::stats() const {
   result.late = late_.load(std::memory_order_relaxed);
   result.resource = resource_stats_;
   result.resource.unavailable = resting_;
+  result.not_admitted = not_admitted_.load(std::memory_order_relaxed);
   return result;
 }
 
@@ -218,7 +219,8 @@ receipt dispatcher::write_receipt(const pool_stats& before) const {
       what.drained +=
           now.succeeded - before.succeeded + now.failed - before.failed + late;
       what.cancelled += now.cancelled - before.cancelled + now.expired
-                        - before.expired - late;
+                        - before.expired - late
+                        - (now.not_admitted - before.not_admitted);
       if (batches_.load(std::memory_order_seq_cst) == ended
           && (settled || looks >= most_looks))
         return what;
@@ -582,6 +584,9 @@ void dispatcher::account(batch& work) noexcept {
     staff_->completed(work.summary());
   auto before =
       work.phase_.exchange(batch::phase::over, std::memory_order_seq_cst);
+  if (before != batch::phase::admitted)
+    not_admitted_.fetch_add(counts.cancelled + counts.expired,
+                            std::memory_order_relaxed);
   accounted_.fetch_add(1, std::memory_order_seq_cst);
   if (work.wanted_key()) {
     trash garbage;

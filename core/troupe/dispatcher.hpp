@@ -440,6 +440,7 @@ private:
   std::atomic<std::uint64_t> expired_{0};
   std::atomic<std::uint64_t> late_{0};
   std::atomic<std::uint64_t> refused_{0};
+  std::atomic<std::uint64_t> not_admitted_{0};
 };
 
 } // namespace troupe

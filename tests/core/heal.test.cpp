@@ -25,6 +25,7 @@ using namespace std::chrono_literals;
 
 using test::batch_of;
 using test::failure_in;
+using test::get;
 using test::scripted_crew;
 using test::thread_crew;
 using troupe::ec;
