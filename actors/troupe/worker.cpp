@@ -68,6 +68,7 @@ void worker::work() {
     started_ = true;
     if (!home_->cooperative())
       begin_thread();
+    cell_->open_resource_at_start();
     found = home_->next(*cell_, nullptr, leave_reason::exhausted);
   }
   for (;;) {

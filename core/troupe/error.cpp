@@ -84,6 +84,10 @@ std::string_view to_string(ec code) noexcept {
     return "unknown_procedure";
   case ec::closed:
     return "closed";
+  case ec::too_large:
+    return "too_large";
+  case ec::bad_message:
+    return "bad_message";
   }
   return "unknown code";
 }

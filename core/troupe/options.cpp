@@ -287,6 +287,7 @@ effective_options add_up(const pool_options& options,
   effective_options result;
   result.name = options.name;
   result.resource = options.resource;
+  result.procedures = options.procedures;
   result.clock = options.clock;
   auto& from = result.origin;
   picker pick{options.name, table};

@@ -22,6 +22,8 @@
 
 namespace troupe {
 
+class procedure_host;
+
 /// Says what becomes of a submission when the queue is full.
 enum class on_full : std::uint8_t {
   /// It waits until there is room. Nothing bounds how many do.
@@ -68,6 +70,9 @@ struct pool_options {
   /// What each worker keeps between requests. Made by `make_resource`.
   std::optional<resource_spec> resource = {};
 
+  /// The functions that `pool::call` finds; set a `procedures` here.
+  std::shared_ptr<const procedure_host> procedures = {};
+
   /// Where the pool reads the time; none: the steady clock.
   std::shared_ptr<troupe::clock> clock = {};
 };
@@ -97,6 +102,7 @@ struct effective_options {
   std::chrono::nanoseconds spin = defaults::spin;
   std::chrono::nanoseconds drain_timeout = defaults::drain_timeout;
   std::optional<resource_spec> resource = {};
+  std::shared_ptr<const procedure_host> procedures = {};
   std::shared_ptr<troupe::clock> clock = {};
 
   /// Whether the workers share their threads with other actors, and therefore

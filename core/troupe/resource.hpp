@@ -18,6 +18,9 @@ struct resource_spec {
 
   /// Opens one; the deleter of what it returns closes it.
   std::function<std::shared_ptr<void>()> open;
+
+  /// Whether a worker opens it when it starts, and not before its first use.
+  bool at_start = false;
 };
 
 /// Describes a resource of type `T`.
@@ -28,9 +31,11 @@ struct resource_spec {
 ///         must not throw.
 template <class T, class Open>
 resource_spec make_resource(Open open) {
-  return {typeid(T), [open = std::move(open)]() mutable {
+  return {typeid(T),
+          [open = std::move(open)]() mutable {
             return std::static_pointer_cast<void>(std::make_shared<T>(open()));
-          }};
+          },
+          false};
 }
 
 /// As above, and calls `close(T&)` before the resource is destroyed.
@@ -43,7 +48,7 @@ resource_spec make_resource(Open open, Close close) {
                                    close(*owned);
                                  }};
   };
-  return {typeid(T), std::move(make)};
+  return {typeid(T), std::move(make), false};
 }
 
 } // namespace troupe

@@ -112,4 +112,15 @@ void* worker_cell::resource(std::type_index type) {
   return resource_.get();
 }
 
+void worker_cell::open_resource_at_start() noexcept {
+  if (!home_.resource().at_start)
+    return;
+  try {
+    resource(home_.resource().type);
+  } catch (...) {
+    // The first request tries again, and has a caller to tell.
+  }
+  end_request();
+}
+
 } // namespace troupe

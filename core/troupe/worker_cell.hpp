@@ -132,6 +132,10 @@ public:
   /// `failure{ec::resource_unavailable}` if the pool has none of that type.
   void* resource(std::type_index type);
 
+  /// Opens the resource now, if it is one that wants that. What goes wrong is
+  /// told to the first request that asks for it.
+  void open_resource_at_start() noexcept;
+
   bool resource_in_use() const noexcept { return resource_in_use_; }
 
   /// The request that may have used the resource has returned.
