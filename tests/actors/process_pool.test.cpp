@@ -291,7 +291,7 @@ TEST_CASE("a request that has ended its share of processes is not run again, "
   crew c{{.processes = 1, .max_lost = 3}};
   test::gate_folder folder;
   auto op = c.pool.call(test::end_counted, folder.file("letters"))
-                .retry({.attempts = 10, .backoff = 1ms})
+                .retry({.attempts = 6, .backoff = 1ms})
                 .label("poison");
   auto lost = failure_of(std::move(op));
   CHECK(lost.code == ec::worker_lost);
@@ -575,6 +575,41 @@ TEST_CASE("a worker process that no pool started says so", "[process_pool]") {
   auto status = std::system((std::string{TROUPE_WORKER_PROGRAM}
                              + " --troupe-worker=x 3<&- 2>/dev/null")
                                 .c_str());
+  CHECK(WEXITSTATUS(status) == 2);
+}
+
+// -- libraries ----------------------------------------------------------------
+
+TEST_CASE("troupe-worker makes the calls of a library", "[process_pool]") {
+  crew c{{.processes = 1,
+          .program = TROUPE_WORKER,
+          .arguments = {"--load", TROUPE_PROCEDURES_MODULE}}};
+  CHECK(c.pool.call(test::add, 2, 3).get() == 5);
+  CHECK(c.pool.call(test::echo, "x").get() == "x");
+  CHECK(failure_of(c.pool.call(test::end_by, SIGABRT)).code == ec::worker_lost);
+}
+
+TEST_CASE("troupe-worker says which library it cannot load", "[process_pool]") {
+  std::mutex mutex;
+  std::string printed;
+  ec code{};
+  {
+    crew c{{.processes = 1,
+            .program = TROUPE_WORKER,
+            .arguments = {"--load", "/no/such/library.so"},
+            .on_output = [&](const troupe::process_line& line) {
+              std::lock_guard guard{mutex};
+              printed += line.text;
+            }}};
+    code = failure_of(c.pool.call(test::add, 2, 3)).code;
+  }
+  CHECK(code == ec::worker_lost);
+  CHECK_THAT(printed, Catch::Contains("/no/such/library.so"));
+}
+
+TEST_CASE("troupe-worker is started by pools only", "[process_pool]") {
+  auto status =
+      std::system((std::string{TROUPE_WORKER} + " 2>/dev/null").c_str());
   CHECK(WEXITSTATUS(status) == 2);
 }
 
