@@ -168,7 +168,8 @@ public:
 
 protected:
   /// Starts a pool with just these options.
-  pool(caf::actor_system& system, effective_options options);
+  // In this order, so that `pool{sys, {.workers = 8}}` can only mean the other.
+  pool(effective_options options, caf::actor_system& system);
 
 private:
   struct lease;

@@ -154,7 +154,7 @@ process_pool::process_pool(caf::actor_system& system, const procedures& known,
 process_pool::process_pool(caf::actor_system& system,
                            std::shared_ptr<process_host> host,
                            const process_options& options)
-    : pool{system, pool_options_of(system, options, host)},
+    : pool{pool_options_of(system, options, host), system},
       host_{std::move(host)} {}
 
 process_stats process_pool::processes() const {

@@ -22,6 +22,15 @@ namespace {
 
 constexpr troupe::procedure<"value_of", long(std::string record)> value_of;
 
+struct options : caf::actor_system_config {
+  bool threads = false;
+
+  options() {
+    opt_group{custom_options_, "?isolate"}.add(
+        threads, "threads", "make the calls in this process, and see it end");
+  }
+};
+
 /// "r0=0", "r1=1", and so on; but for one, in which the '=' is missing.
 std::vector<std::string> make_records() {
   std::vector<std::string> result;
@@ -71,18 +80,16 @@ int main(int argc, char** argv) {
   });
   if (auto status = troupe::run_if_worker(argc, argv, known))
     return *status;
-  troupe::config cfg;
+  troupe::with_options<options> cfg;
   if (auto status = cfg.parse_command_line(argc, argv))
     return *status;
-  auto arguments = cfg.arguments();
-  auto threads = arguments == std::vector<std::string>{"--threads"};
-  if (!arguments.empty() && !threads) {
-    std::cerr << "isolate: unknown argument '" << arguments.front()
-              << "' (accepted: --threads)\n";
+  if (auto more = cfg.arguments(); !more.empty()) {
+    std::cerr << "isolate: unknown argument '" << more.front()
+              << "' (accepted: see --help)\n";
     return 2;
   }
   caf::actor_system sys{cfg};
-  if (threads)
+  if (cfg.threads)
     return call_all(troupe::pool{sys, {.procedures = known}});
   return call_all(troupe::process_pool{sys, known, {.name = "isolate"}});
 }

@@ -30,6 +30,14 @@ TEST_CASE("a pool calls a procedure by name, whichever way one waits",
   CHECK(sum.value == 5);
 }
 
+TEST_CASE("options of a pool can be written without their type",
+          "[procedure]") {
+  test::actor_world world;
+  auto known = test::all_procedures();
+  troupe::pool pool{world.sys, {.workers = 1, .procedures = known}};
+  CHECK(pool.options().workers == 1);
+}
+
 TEST_CASE("arguments are converted where the call is written", "[procedure]") {
   test::actor_world world;
   troupe::pool pool{world.sys,

@@ -53,6 +53,5 @@ TEST_CASE("isolate takes no argument that it does not know", "[isolate]") {
   auto end = test::run(isolate({"--treads"}));
   CHECK(end.status == 2);
   CHECK(end.out.empty());
-  CHECK(end.err
-        == "isolate: unknown argument '--treads' (accepted: --threads)\n");
+  CHECK_THAT(end.err, Catch::StartsWith("isolate: unknown option '--treads'"));
 }
