@@ -29,6 +29,6 @@ effective_options compute_options(const caf::actor_system& system) {
 } // namespace
 
 compute_pool::compute_pool(caf::actor_system& system)
-    : pool{system, compute_options(system)} {}
+    : pool{compute_options(system), system} {}
 
 } // namespace troupe

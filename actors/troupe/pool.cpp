@@ -25,9 +25,9 @@ struct pool::lease {
 pool::pool(caf::actor_system& system) : pool{system, pool_options{}} {}
 
 pool::pool(caf::actor_system& system, const pool_options& options)
-    : pool{system, resolve(options, options_of(system.config()))} {}
+    : pool{resolve(options, options_of(system.config())), system} {}
 
-pool::pool(caf::actor_system& system, effective_options effective) {
+pool::pool(effective_options effective, caf::actor_system& system) {
   if (effective.name.empty())
     effective.name = "troupe";
   raise_stack_size(effective.stack_size);

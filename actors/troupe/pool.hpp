@@ -8,6 +8,7 @@
 #include <memory>
 #include <ranges>
 #include <string>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -72,6 +73,23 @@ public:
     auto made = make_ref<type>(std::forward<F>(fn), std::forward<Ts>(xs)...);
     bind(*made);
     return operation<typename type::result_type>{std::move(made)};
+  }
+
+  /// Calls a procedure: here, or where the pool makes its calls. `map` and the
+  /// others take a procedure as they take any function.
+  ///
+  /// Shape:  one request. The arguments are converted to those of the procedure
+  ///         right here.
+  /// Errors: as `run`; and `failure` with `ec::unknown_procedure` if the pool
+  ///         does not know it, or knows it by another signature.
+  template <class Procedure, class... Ts>
+  requires requires { typename Procedure::arguments; }
+  auto call(const Procedure& what, Ts&&... xs) const {
+    static_assert(Procedure::template accepts<Ts...>,
+                  "these are not the arguments of the procedure");
+    return std::apply(
+        [&](auto&&... converted) { return run(what, std::move(converted)...); },
+        typename Procedure::arguments(std::forward<Ts>(xs)...));
   }
 
   /// Calls `fn` for each element: `fn(element)` or `fn(context&, element)`.
@@ -154,7 +172,8 @@ public:
 
 protected:
   /// Starts a pool with just these options.
-  pool(caf::actor_system& system, effective_options options);
+  // In this order, so that `pool{sys, {.workers = 8}}` can only mean the other.
+  pool(effective_options options, caf::actor_system& system);
 
 private:
   struct lease;

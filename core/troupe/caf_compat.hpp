@@ -9,12 +9,15 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
 
 #include <caf/all.hpp>
+#include <caf/binary_deserializer.hpp>
+#include <caf/binary_serializer.hpp>
 #include <caf/config.hpp>
 
 #include "troupe/build_info.hpp"
@@ -232,6 +235,54 @@ void add_types([[maybe_unused]] caf::actor_system_config& cfg) {
 #if !TROUPE_CAF_1
   cfg.add_message_types<Block>();
 #endif
+}
+
+// -- values as bytes ----------------------------------------------------------
+
+/// What `encode` writes: a vector of bytes, in the type that CAF has for them.
+#if TROUPE_CAF_1
+using byte_buffer = caf::byte_buffer;
+#else
+using byte_buffer = std::vector<char>;
+#endif
+
+/// Appends the values to `result`, by their `inspect`. Returns whether CAF could
+/// write them all.
+template <class... Ts>
+bool encode(byte_buffer& result, const Ts&... xs) {
+#if TROUPE_CAF_1
+  caf::binary_serializer sink{result};
+  return (sink.apply(xs) && ...);
+#else
+  caf::binary_serializer sink{nullptr, result};
+  // It takes a reference to what it reads or writes, and promises to leave the
+  // value alone when it reads.
+  return ((sink.apply(const_cast<Ts&>(xs)) == caf::none) && ...);
+#endif
+}
+
+/// Reads the values that `encode` wrote. Returns false if `bytes` ends too
+/// early, holds more than that, or makes no sense; then the values are
+/// unspecified.
+template <class... Ts>
+bool decode(std::span<const std::byte> bytes, Ts&... xs) {
+  try {
+#if TROUPE_CAF_1
+    caf::binary_deserializer source{bytes.data(), bytes.size()};
+    return (source.apply(xs) && ...) && source.remaining() == 0;
+#else
+    // CAF checks that the pointer is not null, also for no bytes.
+    static constexpr char none = 0;
+    caf::binary_deserializer source{
+        static_cast<caf::execution_unit*>(nullptr),
+        bytes.empty() ? &none : reinterpret_cast<const char*>(bytes.data()),
+        bytes.size()};
+    return ((source.apply(xs) == caf::none) && ...) && source.remaining() == 0;
+#endif
+  } catch (const std::exception&) {
+    // A length that no memory can hold, or an `inspect` that refuses.
+    return false;
+  }
 }
 
 // -- configuration ------------------------------------------------------------

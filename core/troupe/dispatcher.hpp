@@ -134,6 +134,11 @@ public:
 
   const resource_spec& resource() const noexcept { return resource_; }
 
+  /// Returns who knows the procedures of this pool, or null.
+  const procedure_host* procedures() const noexcept {
+    return options_.procedures.get();
+  }
+
   clock& time() const noexcept { return clock_; }
 
   std::size_t max_workers() const noexcept {

@@ -86,6 +86,10 @@ std::string_view to_string(ec code) noexcept {
     return "closed";
   case ec::pool_stuck:
     return "pool_stuck";
+  case ec::too_large:
+    return "too_large";
+  case ec::bad_message:
+    return "bad_message";
   }
   return "unknown code";
 }

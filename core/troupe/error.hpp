@@ -60,6 +60,12 @@ enum class ec : std::uint8_t {
   /// Every worker of the pool is stuck in a call that does not return, and its
   /// spares are used up. It never ran.
   pool_stuck,
+  /// Arguments or result of a procedure are larger than what the pool passes
+  /// on. With such arguments it never ran; with such a result it did.
+  too_large,
+  /// What came from the other process is not what was agreed on: bytes that
+  /// don't decode, or an answer to nothing. The call may have run.
+  bad_message,
 };
 
 /// Returns the name of `code`, such as "queue_full".

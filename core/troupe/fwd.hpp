@@ -19,11 +19,14 @@ class failure;
 class latch;
 class permit;
 class pool;
+class process_pool;
+class procedures;
 class semaphore;
 
 struct completion;
 struct pool_options;
 struct pool_stats;
+struct process_options;
 struct receipt;
 struct resource_spec;
 

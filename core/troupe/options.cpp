@@ -322,6 +322,7 @@ effective_options add_up(const pool_options& options,
   if (options.resource)
     check_rules(options.resource->rules);
   result.resource = options.resource;
+  result.procedures = options.procedures;
   result.clock = options.clock;
   result.on_worker_start = options.on_worker_start;
   result.on_worker_stop = options.on_worker_stop;

@@ -23,6 +23,8 @@
 
 namespace troupe {
 
+class procedure_host;
+
 /// Says what becomes of a submission when the queue is full.
 enum class on_full : std::uint8_t {
   /// It waits until there is room. Nothing bounds how many do.
@@ -120,6 +122,9 @@ struct pool_options {
   /// What each worker keeps between requests. Made by `make_resource`.
   std::optional<resource_spec> resource = {};
 
+  /// The functions that `pool::call` finds; set a `procedures` here.
+  std::shared_ptr<const procedure_host> procedures = {};
+
   /// Where the pool reads the time; none: the steady clock.
   std::shared_ptr<troupe::clock> clock = {};
 };
@@ -155,6 +160,7 @@ struct effective_options {
   std::function<void(int worker)> on_worker_start = {};
   std::function<void(int worker)> on_worker_stop = {};
   std::optional<resource_spec> resource = {};
+  std::shared_ptr<const procedure_host> procedures = {};
   std::shared_ptr<troupe::clock> clock = {};
 
   /// Whether the workers share their threads with other actors, and therefore

@@ -1,0 +1,507 @@
+#include "troupe/process_link.hpp"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string_view>
+#include <system_error>
+
+#include <fmt/format.h>
+
+#include "troupe/dispatcher.hpp"
+#include "troupe/remote_failure.hpp"
+#include "troupe/timer.hpp"
+
+namespace troupe {
+
+namespace {
+
+using std::chrono::steady_clock;
+
+// How long after its start a process may end and still count as one that could
+// not be started. A guess.
+constexpr auto short_life = std::chrono::seconds{1};
+
+// The pause after the second failed start in a row; each further one doubles
+// it. Guesses: far above what a start costs, far below what a person notices.
+constexpr auto first_backoff = std::chrono::milliseconds{10};
+constexpr auto longest_backoff = std::chrono::seconds{1};
+
+// How many lost requests are remembered.
+constexpr std::size_t most_losses = 256;
+
+std::size_t hash_of(const procedure_info& what,
+                    const compat::byte_buffer& arguments) {
+  std::string_view bytes{reinterpret_cast<const char*>(arguments.data()),
+                         arguments.size()};
+  return std::hash<std::string_view>{}(bytes)
+         ^ (std::hash<std::string_view>{}(what.name) << 1);
+}
+
+std::string bytes_text(std::uint64_t bytes) {
+  return bytes < 10 * 1024 ? fmt::format("{} bytes", bytes)
+         : bytes < 10 * 1024 * 1024
+             ? fmt::format("{} KiB", bytes / 1024)
+             : fmt::format("{} MiB", bytes / (1024 * 1024));
+}
+
+} // namespace
+
+// -- process_room -------------------------------------------------------------
+
+unsigned process_room::note_lost(const request_key& which,
+                                 const std::string& why) {
+  std::lock_guard guard{mutex_};
+  auto at = std::find_if(losses_.begin(), losses_.end(),
+                         [&](const loss& x) { return x.who == which; });
+  if (at != losses_.end()) {
+    at->why += fmt::format(", {}", why);
+    return ++at->count;
+  }
+  if (losses_.size() == most_losses)
+    losses_.pop_front();
+  losses_.push_back({which, 1, why});
+  return 1;
+}
+
+std::string process_room::why_not_again(const request_key& which) const {
+  std::lock_guard guard{mutex_};
+  for (const auto& x : losses_)
+    if (x.who == which && x.count >= settings.max_lost)
+      return fmt::format("it has ended {} worker processes ({})", x.count,
+                         x.why);
+  return {};
+}
+
+// -- helpers of a call --------------------------------------------------------
+
+void process_link::stopper::stop(stop_why reason) noexcept {
+  auto none = stop_why::not_at_all;
+  if (why.compare_exchange_strong(none, reason))
+    ::eventfd_write(event->get(), 1);
+}
+
+void process_link::stopper::finish() noexcept {
+  auto none = stop_why::not_at_all;
+  if (why.compare_exchange_strong(none, stop_why::over))
+    return;
+  // Whoever stopped it has written, or is about to.
+  pollfd written{event->get(), POLLIN, 0};
+  while (::poll(&written, 1, -1) < 0 && errno == EINTR) {
+  }
+  eventfd_t ignored = 0;
+  ::eventfd_read(event->get(), &ignored);
+}
+
+// While it lives, the worker sees to its process itself.
+class process_link::call_scope {
+public:
+  call_scope(process_link& link, stopper& stop) noexcept
+      : link_{link}, stop_{stop} {
+    std::lock_guard guard{link_.mutex_};
+    link_.busy_ = true;
+  }
+
+  call_scope(const call_scope&) = delete;
+  call_scope& operator=(const call_scope&) = delete;
+
+  ~call_scope() {
+    stop_.finish();
+    std::shared_ptr<worker_process> ended;
+    {
+      std::lock_guard guard{link_.mutex_};
+      link_.busy_ = false;
+      if (link_.process_ && link_.process_->ended())
+        ended = std::move(link_.process_);
+    }
+    // At once, so that the next call finds it ready.
+    link_.prepare();
+  }
+
+private:
+  process_link& link_;
+  stopper& stop_;
+};
+
+// -- the process --------------------------------------------------------------
+
+process_link::process_link(process_room& room, std::string worker)
+    : room_{room},
+      worker_{std::move(worker)},
+      event_{std::make_shared<unique_fd>(
+          ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))} {
+  if (event_->get() < 0)
+    throw std::system_error{errno, std::generic_category(),
+                            "cannot watch a worker process"};
+}
+
+// Under the lock.
+std::shared_ptr<worker_process> process_link::start() {
+  auto made = worker_process::start(room_.settings.plan, worker_);
+  room_.started.fetch_add(1, std::memory_order_relaxed);
+  room_.keeper.watch(made, [link = weak_from_this(), process = made.get()] {
+    if (auto alive = link.lock())
+      alive->process_ended(*process);
+  });
+  // Fits into the socket's buffer, so this does not wait.
+  compat::byte_buffer meta;
+  compat::encode(meta, frame_version, room_.settings.max_message);
+  frame_stream{made->socket(), -1, 0}.send(frame_kind::greeting, meta);
+  return made;
+}
+
+void process_link::prepare() noexcept {
+  std::lock_guard guard{mutex_};
+  if (process_ || closed_ || busy_ || steady_clock::now() < not_before_)
+    return;
+  try {
+    process_ = start();
+  } catch (const std::exception&) {
+    // The next call tries again, and can tell somebody.
+    note_failed_start();
+  }
+}
+
+// On the keeper's thread. A process that ends while nobody calls it is
+// replaced, unless it was of no use.
+void process_link::process_ended(const worker_process& which) noexcept {
+  {
+    std::lock_guard guard{mutex_};
+    if (process_.get() != &which || busy_ || closed_)
+      return;
+    room_.lost.fetch_add(1, std::memory_order_relaxed);
+    if (!which.ready.load()
+        && steady_clock::now() - which.started_at() < short_life)
+      note_failed_start();
+    process_.reset();
+    if (failed_starts_ > 0)
+      return;
+  }
+  prepare();
+}
+
+void process_link::note_failed_start() noexcept {
+  ++failed_starts_;
+  if (failed_starts_ < 2)
+    return;
+  auto doublings = std::min(failed_starts_ - 2, 16u);
+  not_before_ = steady_clock::now()
+                + std::min<std::chrono::nanoseconds>(
+                    longest_backoff, first_backoff * (1 << doublings));
+}
+
+void process_link::close() noexcept {
+  std::shared_ptr<worker_process> process;
+  {
+    std::lock_guard guard{mutex_};
+    closed_ = true;
+    process = std::move(process_);
+  }
+  if (process)
+    room_.keeper.retire(process);
+}
+
+// -- calls --------------------------------------------------------------------
+
+compat::byte_buffer process_link::call(context& ctx, const procedure_info& what,
+                                       const compat::byte_buffer& arguments) {
+  const auto& settings = room_.settings;
+  if (arguments.size() > settings.max_message)
+    throw failure{ec::too_large,
+                  fmt::format("the arguments of procedure '{}' are {}, more "
+                              "than max_message = {}; it was not called",
+                              what.name, bytes_text(arguments.size()),
+                              bytes_text(settings.max_message))};
+  // Parts of a gather have no time of their own; they are not tried again.
+  auto owner = worker_cell::current_batch();
+  process_room::request_key key{owner, {}, 0};
+  if (owner)
+    key.submitted = owner->submitted_at();
+  auto may_come_again = key.submitted != steady_clock::time_point{};
+  if (may_come_again) {
+    key.arguments = hash_of(what, arguments);
+    if (auto why = room_.why_not_again(key); !why.empty())
+      throw failure{
+          ec::worker_lost,
+          fmt::format("procedure '{}' is not run again: {}", what.name, why),
+          true};
+  }
+  auto stop = std::make_shared<stopper>(event_);
+  call_scope busy{*this, *stop};
+  auto hook =
+      ctx.on_cancel([&stop]() noexcept { stop->stop(stop_why::cancelled); });
+  for (auto attempt = 1u;; ++attempt) {
+    try {
+      return call_once(ctx, what, arguments, stop);
+    } catch (const lost_process& lost) {
+      auto count = may_come_again ? room_.note_lost(key, lost.why) : attempt;
+      if (what.idempotent && attempt == 1 && count < settings.max_lost
+          && !stop->stopped())
+        continue;
+      auto text = lost.text;
+      if (attempt > 1)
+        text += "; it had been run twice, since it is idempotent";
+      throw failure{ec::worker_lost, text, true};
+    }
+  }
+}
+
+compat::byte_buffer
+process_link::call_once(context& ctx, const procedure_info& what,
+                        const compat::byte_buffer& arguments,
+                        const std::shared_ptr<stopper>& stop) {
+  auto process = ensure_ready(ctx, what, *stop);
+  compat::byte_buffer meta;
+  compat::encode(meta, std::string{what.name}, std::string{what.signature});
+  timer_id timer{};
+  auto limit = room_.settings.max_run_time;
+  if (limit.count() > 0) {
+    auto& clock = ctx.cell().home().time();
+    timer = start_timer(clock, clock.now() + limit,
+                        [stop] { stop->stop(stop_why::overran); });
+  }
+  frame answer;
+  auto status = stream(*process).send(frame_kind::call, meta, arguments);
+  if (status == frame_status::done)
+    status = stream(*process).receive(answer, compat::forever);
+  if (limit.count() > 0)
+    stop_timer(timer);
+  switch (status) {
+  case frame_status::done:
+    break;
+  case frame_status::interrupted:
+    throw_stopped(ctx, what, process.get(), *stop);
+  case frame_status::too_large:
+    throw_misbehaved(what, *process, "sent more than it was allowed to");
+  case frame_status::garbage:
+    throw_misbehaved(what, *process, "sent what is not an answer");
+  default:
+    throw_lost(what, *process);
+  }
+  if (answer.kind != frame_kind::answer)
+    throw_misbehaved(what, *process, "sent something else than an answer");
+  auto count = process->answered.fetch_add(1) + 1;
+  if (room_.settings.max_requests > 0 && count >= room_.settings.max_requests) {
+    room_.recycled.fetch_add(1, std::memory_order_relaxed);
+    {
+      std::lock_guard guard{mutex_};
+      process_.reset();
+    }
+    room_.keeper.retire(process);
+  }
+  return read_answer(what, *process, answer);
+}
+
+// Reads what came of the call; throws unless that is a result.
+compat::byte_buffer process_link::read_answer(const procedure_info& what,
+                                              const worker_process& process,
+                                              frame& answer) const {
+  std::uint8_t status = 0;
+  std::string text;
+  std::string type;
+  if (!compat::decode(std::as_bytes(std::span{answer.meta}), status, type,
+                      text))
+    throw failure{ec::bad_message,
+                  fmt::format("cannot decode the answer of {} to procedure {}",
+                              place(process), what.text()),
+                  true};
+  switch (static_cast<answer_status>(status)) {
+  case answer_status::value:
+    return std::move(answer.body);
+  case answer_status::threw:
+    throw remote_failure{type, text, process.pid()};
+  case answer_status::unknown:
+    throw failure{ec::unknown_procedure,
+                  fmt::format("the caller, process {} ({}), asks for procedure "
+                              "{}; {} {}",
+                              ::getpid(), program_invocation_short_name,
+                              what.text(), place(process), text)};
+  case answer_status::too_large:
+    throw failure{ec::too_large,
+                  fmt::format("the result of procedure '{}' is {}, more than "
+                              "max_message = {}",
+                              what.name, text,
+                              bytes_text(room_.settings.max_message)),
+                  true};
+  default:
+    throw failure{ec::bad_message,
+                  fmt::format("{} refuses the call: {}", place(process), text)};
+  }
+}
+
+frame_stream
+process_link::stream(const worker_process& process) const noexcept {
+  return {process.socket(), event_->get(), room_.settings.max_message};
+}
+
+// -- a process that takes calls -----------------------------------------------
+
+std::shared_ptr<worker_process>
+process_link::ensure_ready(context& ctx, const procedure_info& what,
+                           const stopper& stop) {
+  for (;;) {
+    std::shared_ptr<worker_process> process;
+    {
+      std::lock_guard guard{mutex_};
+      process = process_;
+    }
+    if (!process) {
+      wait_out_backoff(ctx, what, stop);
+      std::lock_guard guard{mutex_};
+      try {
+        process = process_ = start();
+      } catch (...) {
+        note_failed_start();
+        throw;
+      }
+    }
+    if (!process->ready.load()) {
+      await_ready(ctx, what, *process, stop);
+      return process;
+    }
+    // Whatever is there to be read now was not asked for.
+    char byte = 0;
+    auto got = ::recv(process->socket(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (got > 0)
+      throw_misbehaved(what, *process, "spoke before it was asked");
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+      return process;
+    // It has ended since the last call, and this one has not begun: take
+    // another.
+    room_.lost.fetch_add(1, std::memory_order_relaxed);
+    end(*process);
+  }
+}
+
+void process_link::wait_out_backoff(context& ctx, const procedure_info& what,
+                                    const stopper& stop) {
+  for (;;) {
+    auto left = not_before_ - steady_clock::now();
+    if (left.count() <= 0)
+      return;
+    pollfd event{event_->get(), POLLIN, 0};
+    ::poll(&event, 1,
+           static_cast<int>(
+               std::chrono::ceil<std::chrono::milliseconds>(left).count()));
+    if (stop.stopped())
+      throw_stopped(ctx, what, nullptr, stop);
+  }
+}
+
+void process_link::await_ready(context& ctx, const procedure_info& what,
+                               worker_process& process, const stopper& stop) {
+  frame hello;
+  auto status = stream(process).receive(hello, room_.settings.start_timeout);
+  switch (status) {
+  case frame_status::done:
+    break;
+  case frame_status::interrupted:
+    throw_stopped(ctx, what, &process, stop);
+  case frame_status::ended:
+    if (!process.wait_for_end(room_.settings.kill_grace))
+      end(process);
+    throw_not_ready(
+        what, process,
+        fmt::format("ended before it took calls: {}", process.end_text()));
+  case frame_status::timed_out:
+    throw_not_ready(what, process,
+                    fmt::format("did not say within {} that it takes calls",
+                                to_text(room_.settings.start_timeout)));
+  default:
+    throw_not_ready(what, process, "sent something that is no greeting");
+  }
+  std::uint32_t theirs = 0;
+  if (hello.kind != frame_kind::ready
+      || !compat::decode(std::as_bytes(std::span{hello.meta}), theirs))
+    throw_not_ready(what, process, "sent something that is no greeting");
+  if (theirs != frame_version)
+    throw_not_ready(what, process,
+                    fmt::format("speaks version {}, and this side {}", theirs,
+                                frame_version));
+  process.ready.store(true);
+  std::lock_guard guard{mutex_};
+  failed_starts_ = 0;
+}
+
+// Ends a process that is of no use any more, and forgets it.
+void process_link::end(worker_process& process) noexcept {
+  process.end(room_.settings.kill_grace);
+  std::lock_guard guard{mutex_};
+  if (process_.get() == &process)
+    process_.reset();
+}
+
+// -- how calls fail -----------------------------------------------------------
+
+std::string process_link::place(const worker_process& process) const {
+  return fmt::format("worker process {} ({}) of the pool '{}'", process.pid(),
+                     room_.settings.plan.title, room_.settings.plan.pool);
+}
+
+void process_link::throw_lost(const procedure_info& what,
+                              worker_process& process) {
+  // Its stream has ended; if it has not, it is of no use any more.
+  if (!process.wait_for_end(room_.settings.kill_grace))
+    end(process);
+  room_.lost.fetch_add(1, std::memory_order_relaxed);
+  auto why = process.end_text();
+  throw lost_process{fmt::format("procedure '{}' was lost with {}: {}",
+                                 what.name, place(process), why),
+                     why};
+}
+
+// A running call cannot be stopped, but its process can.
+void process_link::throw_stopped(context& ctx, const procedure_info& what,
+                                 worker_process* process, const stopper& stop) {
+  auto end = std::string{"before its process was started"};
+  if (process) {
+    this->end(*process);
+    room_.ended.fetch_add(1, std::memory_order_relaxed);
+    end =
+        fmt::format("{} was ended for that{}", place(*process),
+                    process->ended() ? fmt::format(" ({})", process->end_text())
+                                     : ", and has not ended yet");
+  }
+  if (stop.why.load() == stop_why::overran)
+    throw failure{ec::deadline_exceeded,
+                  fmt::format("procedure '{}' ran longer than max_run_time = "
+                              "{}; {}",
+                              what.name, to_text(room_.settings.max_run_time),
+                              end),
+                  true};
+  auto late = ctx.cell().home().time().now() >= ctx.deadline();
+  throw failure{
+      late ? ec::deadline_exceeded : ec::cancelled,
+      fmt::format("procedure '{}' was asked to stop; {}", what.name, end),
+      process != nullptr};
+}
+
+void process_link::throw_misbehaved(const procedure_info& what,
+                                    worker_process& process,
+                                    const std::string& how) {
+  end(process);
+  room_.ended.fetch_add(1, std::memory_order_relaxed);
+  throw failure{ec::bad_message,
+                fmt::format("procedure '{}' failed: {} {}, and was ended",
+                            what.name, place(process), how)};
+}
+
+void process_link::throw_not_ready(const procedure_info& what,
+                                   worker_process& process,
+                                   const std::string& how) {
+  end(process);
+  room_.lost.fetch_add(1, std::memory_order_relaxed);
+  {
+    std::lock_guard guard{mutex_};
+    note_failed_start();
+  }
+  throw failure{ec::worker_lost,
+                fmt::format("procedure '{}' was not called: {} {}; does its "
+                            "main call troupe::run_if_worker first?",
+                            what.name, place(process), how)};
+}
+
+} // namespace troupe

@@ -1,0 +1,171 @@
+#include "troupe/process_pool.hpp"
+
+#include <algorithm>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "troupe/config.hpp"
+#include "troupe/process_link.hpp"
+#include "troupe/run_if_worker.hpp"
+
+namespace troupe {
+
+namespace {
+
+constexpr auto own_program = "/proc/self/exe";
+
+constexpr std::uint64_t most_bytes = 0xFFFF'FFFF;
+
+[[noreturn]] void refuse(const std::string& text) {
+  throw failure{ec::invalid_option, text};
+}
+
+void check(const process_options& options) {
+  auto check_duration = [&](const char* key, std::chrono::nanoseconds value) {
+    if (value.count() < 0 || value > defaults::duration_limit)
+      refuse(fmt::format("process_options.{} = {}ns: out of range (accepted: a "
+                         "duration from 0 to {})",
+                         key, value.count(),
+                         to_text(defaults::duration_limit)));
+  };
+  auto check_count = [&](const char* key, std::uint64_t value,
+                         std::uint64_t most) {
+    if (value < 1 || value > most)
+      refuse(fmt::format("process_options.{} = {}: out of range (accepted: a "
+                         "whole number from 1 to {})",
+                         key, value, most));
+  };
+  check_duration("max_run_time", options.max_run_time);
+  check_duration("kill_grace", options.kill_grace);
+  check_duration("start_timeout", options.start_timeout);
+  check_count("max_message", options.max_message, most_bytes);
+  check_count("max_lost", options.max_lost, most_bytes);
+  if (options.processes)
+    check_count("processes", *options.processes, defaults::workers_limit);
+  if (!options.program.empty()) {
+    if (auto why = why_not_executable(options.program); !why.empty())
+      refuse(fmt::format("process_options.program = '{}': {} (accepted: a "
+                         "program that calls troupe::run_if_worker)",
+                         options.program, why));
+  } else if (!run_if_worker_was_called()) {
+    refuse("cannot start worker processes of this program: they would run its "
+           "main from the start. Begin main with 'if (auto status = "
+           "troupe::run_if_worker(argc, argv, procedures)) return *status;', "
+           "or set process_options::program");
+  }
+}
+
+link_settings settings_of(const process_options& options) {
+  auto own = options.program.empty();
+  return {{.pool = options.name,
+           .program = own ? own_program : options.program,
+           .title = own ? program_invocation_short_name : options.program,
+           .arguments = options.arguments},
+          options.max_run_time,
+          options.max_requests_per_worker,
+          options.max_message,
+          options.kill_grace,
+          options.start_timeout,
+          options.max_lost};
+}
+
+} // namespace
+
+// Makes calls in the processes of a pool.
+class process_host final : public procedure_host {
+public:
+  process_host(const procedures& known, const process_options& options)
+      : room{settings_of(options),
+             options.on_output ? options.on_output : pass_on},
+        known_{known},
+        own_program_{options.program.empty()} {}
+
+  const procedure_entry* find(const context& ctx,
+                              const procedure_info& what) const override {
+    // The workers are this program and know what it knows; of others, only
+    // they can tell.
+    if (own_program_)
+      known_.find(ctx, what);
+    return nullptr;
+  }
+
+  compat::byte_buffer
+  call(context& ctx, const procedure_info& what,
+       const compat::byte_buffer& arguments) const override {
+    return ctx.resource<std::shared_ptr<process_link>>()->call(ctx, what,
+                                                               arguments);
+  }
+
+  // Links are opened and count from threads of a pool whose host is const.
+  mutable process_room room;
+
+private:
+  const procedures known_;
+  const bool own_program_;
+};
+
+namespace {
+
+std::shared_ptr<process_host> make_host(const procedures& known,
+                                        const process_options& options) {
+  check(options);
+  return std::make_shared<process_host>(known, options);
+}
+
+effective_options pool_options_of(const caf::actor_system& system,
+                                  const process_options& options,
+                                  const std::shared_ptr<process_host>& host) {
+  pool_options common{.name = options.name,
+                      .workers = options.processes,
+                      .max_queued = options.max_queued,
+                      .on_full = options.on_full,
+                      .spin = options.spin,
+                      .drain_timeout = options.drain_timeout,
+                      .procedures = host,
+                      .clock = options.clock};
+  auto result = resolve(common, options_of(system.config()));
+  if (result.origin.workers == option_origin::built_in
+      || result.origin.workers == option_origin::config) {
+    // What suits threads that wait is too much for processes that compute.
+    result.workers = std::max(std::thread::hardware_concurrency(), 1u);
+    result.origin.workers = option_origin::built_in;
+  }
+  if (result.origin.min_workers != option_origin::pool_config)
+    result.min_workers = result.workers;
+  auto open = [room = &host->room] {
+    auto link =
+        std::make_shared<process_link>(*room, worker_cell::current()->name());
+    link->prepare();
+    return link;
+  };
+  result.resource = make_resource<std::shared_ptr<process_link>>(
+      open, [](std::shared_ptr<process_link>& link) { link->close(); });
+  return result;
+}
+
+} // namespace
+
+process_pool::process_pool(caf::actor_system& system, const procedures& known,
+                           const process_options& options)
+    : process_pool{system, make_host(known, options), options} {}
+
+process_pool::process_pool(caf::actor_system& system,
+                           std::shared_ptr<process_host> host,
+                           const process_options& options)
+    : pool{pool_options_of(system, options, host), system},
+      host_{std::move(host)} {}
+
+process_stats process_pool::processes() const {
+  process_stats result;
+  for (const auto& x : host_->room.keeper.processes())
+    result.processes.push_back(
+        {x->pid(), x->worker(), x->ready.load(), x->answered.load()});
+  result.started = host_->room.started.load(std::memory_order_relaxed);
+  result.lost = host_->room.lost.load(std::memory_order_relaxed);
+  result.ended = host_->room.ended.load(std::memory_order_relaxed);
+  result.recycled = host_->room.recycled.load(std::memory_order_relaxed);
+  return result;
+}
+
+} // namespace troupe

@@ -1,0 +1,157 @@
+// The procedures that tests of process pools call, and the functions behind
+// them, of which some end their process.
+
+#pragma once
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "troupe/procedure.hpp"
+
+namespace test {
+
+/// A type of its own.
+struct point {
+  int x = 0;
+  std::vector<std::string> names;
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, point& value) {
+#if TROUPE_CAF_1
+  return f.object(value).fields(f.field("x", value.x),
+                                f.field("names", value.names));
+#else
+  return f(value.x, value.names);
+#endif
+}
+
+inline constexpr troupe::procedure<"echo", std::string(std::string)> echo;
+inline constexpr troupe::procedure<"add", int(int a, int b)> add;
+inline constexpr troupe::procedure<"move", point(const point& from, int by)>
+    move;
+inline constexpr troupe::procedure<"process_id", int()> process_id;
+inline constexpr troupe::procedure<"fail", void(std::string text)> fail;
+inline constexpr troupe::procedure<"letters", std::string(std::uint64_t n)>
+    letters;
+inline constexpr troupe::procedure<"print", void(std::string text)> print;
+
+/// Ends the process by a signal, or by `exit` for 0; returns the number if that
+/// is negative.
+inline constexpr troupe::procedure<"end_by", int(int signal)> end_by;
+
+/// Ends the process the first time: when there is no such file yet.
+inline constexpr troupe::procedure<"end_once", int(std::string file)> end_once{
+    troupe::idempotent};
+
+/// Ends the process each time, and leaves a letter in the file.
+inline constexpr troupe::procedure<"end_always", int(std::string file)>
+    end_always{troupe::idempotent};
+
+/// As above, and may not run twice.
+inline constexpr troupe::procedure<"end_counted", int(std::string file)>
+    end_counted;
+
+/// Writes the number of its process to the FIFO "arrived" in the folder, then
+/// waits for a byte from the FIFO "open" there.
+inline constexpr troupe::procedure<"hold", int(std::string folder)> hold;
+
+/// As above, and ignores SIGTERM.
+inline constexpr troupe::procedure<"hold_deaf", int(std::string folder)>
+    hold_deaf;
+
+/// Later, when the FIFO "open" says so, sends what nobody has asked for.
+inline constexpr troupe::procedure<"chatter", void(std::string folder)> chatter;
+
+/// Is not known anywhere.
+inline constexpr troupe::procedure<"nowhere", int()> nowhere;
+
+inline void append_letter(const std::string& file) {
+  std::ofstream{file, std::ios::app} << 'x' << std::flush;
+}
+
+inline int pass_gate(const std::string& folder) {
+  std::ofstream{folder + "/arrived"} << ::getpid() << '\n' << std::flush;
+  std::ifstream{folder + "/open"}.get();
+  return ::getpid();
+}
+
+inline void end_this_process(int signal) {
+  if (signal == 0)
+    std::_Exit(3);
+  // Not a handler that a sanitizer may have put there.
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
+}
+
+inline troupe::procedures all_procedures() {
+  troupe::procedures result;
+  result.add(echo, [](std::string text) { return text; })
+      .add(add, [](int a, int b) { return a + b; })
+      .add(move,
+           [](const point& from, int by) {
+             return point{from.x + by, from.names};
+           })
+      .add(process_id, &::getpid)
+      .add(fail, [](const std::string& text) { throw std::out_of_range{text}; })
+      .add(letters, [](std::uint64_t n) { return std::string(n, 'a'); })
+      .add(print,
+           [](const std::string& text) {
+             std::cout << text;
+             std::cerr << "err: " << text;
+           })
+      .add(end_by,
+           [](int signal) {
+             if (signal >= 0)
+               end_this_process(signal);
+             return signal;
+           })
+      .add(end_once,
+           [](const std::string& file) {
+             if (::access(file.c_str(), F_OK) != 0) {
+               append_letter(file);
+               end_this_process(SIGKILL);
+             }
+             return 1;
+           })
+      .add(end_always,
+           [](const std::string& file) {
+             append_letter(file);
+             end_this_process(SIGABRT);
+             return 0;
+           })
+      .add(end_counted,
+           [](const std::string& file) {
+             append_letter(file);
+             end_this_process(SIGABRT);
+             return 0;
+           })
+      .add(hold, &pass_gate)
+      .add(hold_deaf,
+           [](const std::string& folder) {
+             std::signal(SIGTERM, SIG_IGN);
+             return pass_gate(folder);
+           })
+      .add(chatter, [](std::string folder) {
+        std::thread{[folder = std::move(folder)] {
+          std::ifstream{folder + "/open"}.get();
+          static_cast<void>(::write(3, "hello", 5));
+          std::ofstream{folder + "/arrived"} << "1\n" << std::flush;
+        }}.detach();
+      });
+  return result;
+}
+
+} // namespace test
