@@ -751,11 +751,18 @@ bool batch::share::steal(index_range& started) noexcept {
       }
       batch_.moves_begun_.fetch_add(1, std::memory_order_seq_cst);
       auto loot = victim.steal_half();
-      if (!loot.empty())
+      // A single one is started at once. In a lane it could be stolen before
+      // its owner comes to start it, and back, and so on without end; of more
+      // than one a thief leaves some.
+      if (loot.size() > 1)
         lane_->publish(loot);
       batch_.moves_ended_.fetch_add(1, std::memory_order_seq_cst);
-      if (!loot.empty()) {
+      if (loot.size() > 1) {
         use_lane();
+        return true;
+      }
+      if (!loot.empty()) {
+        started = loot;
         return true;
       }
     }
