@@ -28,6 +28,8 @@ public:
 
   void* result() override { return &receipt_; }
 
+  failure_ptr refusal_to_wait() const override;
+
   void fulfil(receipt what) noexcept {
     receipt_ = std::move(what);
     finish();
