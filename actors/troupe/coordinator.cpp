@@ -7,8 +7,6 @@
 
 #include <fmt/format.h>
 
-#include <fmt/format.h>
-
 #include "troupe/defaults.hpp"
 #include "troupe/log.hpp"
 #include "troupe/timer.hpp"
@@ -301,6 +299,10 @@ caf::behavior coordinator::make_behavior() {
 
 void coordinator::on_exit() {
   self_ = nullptr;
+  // Even a weak reference keeps the memory of an actor.
+  for (const auto& timer : timers_)
+    stop_timer(timer);
+  timers_.clear();
   leaving_census::instance().forget(system(), id());
   auto why = make_failure(
       ec::pool_stopped, fmt::format("the pool '{}' has ended", home_->name()));
@@ -400,7 +402,10 @@ void coordinator::call_at(clock::time_point when, Atom what) {
     if (auto to = caf::actor_cast<caf::actor>(me))
       compat::tell(to, what);
   };
-  start_timer(home_->time(), when, wake);
+  // Those that are over are forgotten here, the rest is stopped at exit.
+  auto now = home_->time().now();
+  std::erase_if(timers_, [now](const timer_id& x) { return x.when <= now; });
+  timers_.push_back(start_timer(home_->time(), when, wake));
 }
 
 // -- batches by message -------------------------------------------------------

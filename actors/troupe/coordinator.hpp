@@ -16,6 +16,7 @@
 
 #include "troupe/dispatcher.hpp"
 #include "troupe/messages.hpp"
+#include "troupe/timer.hpp"
 #include "troupe/worker.hpp"
 
 namespace troupe {
@@ -145,6 +146,7 @@ private:
   // Whether it is looked now and then if only stuck requests are left; whether
   // these have been asked to stop.
   bool leaving_ = false;
+  std::vector<timer_id> timers_;
   bool asked_to_stop_ = false;
   pool_stats at_drain_;
   // What the pool ended with, for those who ask while stuck workers keep it.
