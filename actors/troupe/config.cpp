@@ -127,6 +127,18 @@ struct config_file {
     return i == entries.rend() ? path + ": " : place(i->line);
   }
 
+  /// Returns "FILE:LINE" for the place that sets just `key`, if one does.
+  [[nodiscard]] std::optional<std::string>
+  line_of(const std::string& key) const {
+    const auto& entries = content.entries;
+    auto i = std::find_if(
+        entries.rbegin(), entries.rend(),
+        [&key](const compat::config_entry& entry) { return entry.key == key; });
+    if (i == entries.rend())
+      return {};
+    return path + ":" + std::to_string(i->line);
+  }
+
   [[nodiscard]] std::string place(std::size_t line) const {
     return path + ":" + std::to_string(line) + ": ";
   }
@@ -151,6 +163,8 @@ config_file load_config_file(caf::actor_system_config& cfg,
 
 // -- the command line ---------------------------------------------------------
 
+constexpr std::string_view explain_name = "troupe.explain";
+
 /// What a command line amounts to, before any value is looked at.
 struct command_line {
   struct setting {
@@ -165,6 +179,7 @@ struct command_line {
   bool help = false;
   bool long_help = false;
   bool dump_config = false;
+  bool explain = false;
 };
 
 class command_line_reader {
@@ -206,7 +221,15 @@ private:
     std::optional<std::string> value;
     if (assign != arg.npos)
       value = arg.substr(assign + 1);
+    if (name == explain_name) {
+      result_.explain = read_flag(name, value.value_or("true"));
+      return;
+    }
     if (name.starts_with("troupe.")) {
+      std::vector words{std::string{explain_name.substr(7)}};
+      if (find_option(name) == nullptr && closest_match(name.substr(7), words))
+        refuse(name + ": unknown key; did you mean '--"
+               + std::string{explain_name} + "'?");
       if (find_option(name) == nullptr)
         refuse(unknown_key(name, value));
       result_.troupe[name] = value_of(name, value, accepted_values(name));
@@ -216,6 +239,13 @@ private:
     if (option == nullptr)
       refuse_unknown(arg, name);
     read_value(*option, std::move(value));
+  }
+
+  static bool read_flag(const std::string& name, const std::string& text) {
+    if (text != "true" && text != "false")
+      refuse(name + " = " + in_quotes(text)
+             + ": not valid (accepted: true or false)");
+    return text == "true";
   }
 
   void read_short(const std::string& arg) {
@@ -302,6 +332,8 @@ std::string troupe_help() {
   }
   rows.emplace_back("  --troupe.pools.NAME.KEY=<value>",
                     "any of these keys, for the pool of that name");
+  rows.emplace_back("  --troupe.explain",
+                    "print what holds for each pool and who set it, and exit");
   std::size_t width = 0;
   for (const auto& row : rows)
     width = std::max(width, row.first.size());
@@ -326,6 +358,39 @@ void print_help(const std::string& program, const caf::config_option_set& known,
   std::string text = "Usage: " + program + " [options] [--] [arguments]\n\n";
   text += shown.help_text(false);
   text += troupe_help();
+  std::fputs(text.c_str(), stdout);
+  std::fflush(stdout);
+}
+
+// -- explaining ---------------------------------------------------------------
+
+/// Prints what holds for the unnamed pool and for each that has keys of its
+/// own, one option a line: value, the key that set it, and where that stood.
+void print_explanation(const option_table& table, const config_file& file,
+                       const option_table& typed) {
+  auto place_of = [&](const std::string& key) {
+    if (typed.count(key) > 0)
+      return std::string{"command line"};
+    auto place = file.line_of(key);
+    return place ? *place : std::string{"set by the program"};
+  };
+  std::string text;
+  auto explain_pool = [&](const std::string& name) {
+    text += name.empty() ? std::string{"pools without keys of their own"}
+                         : "pool " + in_quotes(name);
+    text += ":\n";
+    for (const auto& option : explain({.name = name}, table)) {
+      auto key = origin_name(option.origin, option.key, name);
+      text +=
+          "  " + std::string{option.key} + " = " + option.value + " (" + key;
+      if (option.origin != option_origin::built_in)
+        text += ", " + place_of(key);
+      text += ")\n";
+    }
+  };
+  explain_pool({});
+  for (const auto& name : pool_names(table))
+    explain_pool(name);
   std::fputs(text.c_str(), stdout);
   std::fflush(stdout);
 }
@@ -417,7 +482,8 @@ void fill(caf::actor_system_config& cfg, const caf::config_option_set& known,
   if (!line.config_file)
     if (const auto* option = known.cli_long_name_lookup("config-file"))
       line.config_file = compat::environment_of(*option);
-  put_file(cfg, known, load_config_file(cfg, line.config_file));
+  auto file = load_config_file(cfg, line.config_file);
+  put_file(cfg, known, file);
   for (const auto& option : known)
     if (auto text = compat::environment_of(option))
       put_text(cfg, "environment: " + key_of(option), option, *text);
@@ -430,6 +496,10 @@ void fill(caf::actor_system_config& cfg, const caf::config_option_set& known,
   // The whole of it: two values may each be fine and yet contradict each other,
   // and a program may have set some of them itself.
   check_options(options_of(cfg));
+  if (line.explain) {
+    print_explanation(options_of(cfg), file, line.troupe);
+    throw nothing_to_run{};
+  }
   if (line.dump_config) {
     compat::print_config(cfg);
     throw nothing_to_run{};

@@ -79,8 +79,8 @@ public:
   ///         value`, `-n value` or `-nvalue`; flags need no value. They may
   ///         stand before and behind other arguments.
   /// Returns: nothing when the program should go on; otherwise the exit status
-  ///         to leave with: 0 after `--help`, `--long-help` and
-  ///         `--dump-config`, which print to standard output, and 2 for bad
+  ///         to leave with: 0 after `--help`, `--long-help`,
+  ///         `--dump-config` and `--troupe.explain`, which print to standard output, and 2 for bad
   ///         input.
   /// Errors: bad input is an unknown option, an unknown key in the group
   ///         `troupe` of the file (other unknown keys are CAF's, which ignores

@@ -10,6 +10,7 @@
 #include "troupe/defaults.hpp"
 #include "troupe/log.hpp"
 #include "troupe/timer.hpp"
+#include "troupe/unobserved.hpp"
 
 namespace troupe {
 
@@ -78,11 +79,14 @@ private:
 /// Tells the coordinator that a batch submitted by message is complete.
 class report_complete final : public continuation {
 public:
-  report_complete(caf::actor_addr coordinator, std::uint64_t key)
-      : coordinator_{std::move(coordinator)}, key_{key} {}
+  // `heard` says whether somebody waits for the completion.
+  report_complete(caf::actor_addr coordinator, std::uint64_t key, bool heard)
+      : coordinator_{std::move(coordinator)}, key_{key}, heard_{heard} {}
 
   void on_complete(op_state& op) noexcept override {
     std::unique_ptr<report_complete> owned{this};
+    if (!heard_)
+      report_unobserved(op);
     if (auto to = caf::actor_cast<caf::actor>(coordinator_))
       compat::tell(to, done_atom_v, key_, op.as_batch()->summary());
   }
@@ -90,6 +94,7 @@ public:
 private:
   caf::actor_addr coordinator_;
   std::uint64_t key_;
+  bool heard_;
 };
 
 } // namespace
@@ -99,6 +104,18 @@ private:
 void shutdown_state::begin() {
   static_cast<pool_staff&>(home_->crew())
       .ask_shutdown(ref_ptr<shutdown_state>{this}, timeout_);
+}
+
+failure_ptr shutdown_state::refusal_to_wait() const {
+  auto cell = worker_cell::current();
+  if (cell == nullptr || &cell->home() != home_.get())
+    return nullptr;
+  return make_failure(
+      ec::would_deadlock,
+      fmt::format("cannot wait for the shutdown of the pool '{}' on its own "
+                  "worker {}: it would wait for the request that asks; start() "
+                  "it, or wait for it outside of the pool",
+                  home_->name(), cell->name()));
 }
 
 // -- pool_staff ---------------------------------------------------------------
@@ -282,6 +299,10 @@ caf::behavior coordinator::make_behavior() {
 
 void coordinator::on_exit() {
   self_ = nullptr;
+  // Even a weak reference keeps the memory of an actor.
+  for (const auto& timer : timers_)
+    stop_timer(timer);
+  timers_.clear();
   leaving_census::instance().forget(system(), id());
   auto why = make_failure(
       ec::pool_stopped, fmt::format("the pool '{}' has ended", home_->name()));
@@ -381,7 +402,10 @@ void coordinator::call_at(clock::time_point when, Atom what) {
     if (auto to = caf::actor_cast<caf::actor>(me))
       compat::tell(to, what);
   };
-  start_timer(home_->time(), when, wake);
+  // Those that are over are forgotten here, the rest is stopped at exit.
+  auto now = home_->time().now();
+  std::erase_if(timers_, [now](const timer_id& x) { return x.when <= now; });
+  timers_.push_back(start_timer(home_->time(), when, wake));
 }
 
 // -- batches by message -------------------------------------------------------
@@ -397,7 +421,8 @@ void coordinator::submit(batch* work, const caf::response_promise& promise) {
   work->set_home(home_);
   auto key = ++last_reply_;
   replies_.emplace(key, promise);
-  auto report = std::make_unique<report_complete>(address(), key);
+  auto report = std::make_unique<report_complete>(address(), key,
+                                                  current_sender() != nullptr);
   if (work->attach(*report))
     static_cast<void>(report.release());
   // To refuse a batch means to destroy the user's function.

@@ -16,6 +16,7 @@
 
 #include "troupe/dispatcher.hpp"
 #include "troupe/messages.hpp"
+#include "troupe/timer.hpp"
 #include "troupe/worker.hpp"
 
 namespace troupe {
@@ -27,6 +28,8 @@ public:
       : home_{std::move(home)}, timeout_{timeout} {}
 
   void* result() override { return &receipt_; }
+
+  failure_ptr refusal_to_wait() const override;
 
   void fulfil(receipt what) noexcept {
     receipt_ = std::move(what);
@@ -143,6 +146,7 @@ private:
   // Whether it is looked now and then if only stuck requests are left; whether
   // these have been asked to stop.
   bool leaving_ = false;
+  std::vector<timer_id> timers_;
   bool asked_to_stop_ = false;
   pool_stats at_drain_;
   // What the pool ended with, for those who ask while stuck workers keep it.

@@ -41,6 +41,8 @@ public:
 
   clock& time() const noexcept override { return source_->time(); }
 
+  dispatcher* queue() const noexcept override { return source_->queue(); }
+
   void* result() override { return source_->result(); }
 
 protected:

@@ -139,6 +139,18 @@ void gather_state::help() noexcept {
     part->help();
 }
 
+bool gather_state::hangs(hang_check& check) noexcept {
+  auto result = false;
+  for (auto& part : started_)
+    if (!part->done() && part->hangs(check))
+      result = true;
+  return result;
+}
+
+dispatcher* gather_state::queue() const noexcept {
+  return started_.empty() ? nullptr : started_.front()->queue();
+}
+
 bool gather_state::modify(const modifiers& mods) {
   if (mods.progress) {
     progress_ = mods.progress;

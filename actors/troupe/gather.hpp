@@ -34,6 +34,10 @@ public:
 
   void help() noexcept override;
 
+  bool hangs(hang_check& check) noexcept override;
+
+  dispatcher* queue() const noexcept override;
+
   void set_label(std::string label) override;
 
   bool modify(const modifiers& mods) override;

@@ -51,6 +51,8 @@ public:
 
   clock& time() const noexcept override { return copies_[0].op->time(); }
 
+  dispatcher* queue() const noexcept override { return copies_[0].op->queue(); }
+
   void* result() override { return winner_->result(); }
 
 protected:

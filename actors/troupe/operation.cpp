@@ -36,7 +36,9 @@ void check(const retry_policy& policy) {
 
 } // namespace
 
-void refuse_to_block(const char* call) {
+void refuse_to_block(const char* call, const op_state* what) {
+  if (auto why = what ? what->refusal_to_wait() : nullptr)
+    rethrow(*why);
   // A worker is there to block.
   if (worker_cell::current() != nullptr)
     return;

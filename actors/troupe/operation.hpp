@@ -17,18 +17,21 @@
 #include <caf/error.hpp>
 #include <caf/event_based_actor.hpp>
 
+#include "troupe/admission.hpp"
 #include "troupe/batch_ref.hpp"
 #include "troupe/deadline.hpp"
 #include "troupe/hedge.hpp"
 #include "troupe/port.hpp"
+#include "troupe/unobserved.hpp"
 
 namespace troupe {
 
 class event;
 
 /// Throws `failure` with `ec::would_deadlock` if the calling thread belongs to
-/// an event-based actor, as far as that can be told.
-void refuse_to_block(const char* call);
+/// an event-based actor, as far as that can be told, or if `what` says that the
+/// wait for it would never end.
+void refuse_to_block(const char* call, const op_state* what = nullptr);
 
 /// Sets `mods` of an operation that has not started.
 ///
@@ -70,7 +73,11 @@ public:
   }
 
   ~operation() {
-    if (state_ && !state_->started())
+    if (!state_)
+      return;
+    if (state_->started())
+      leave_unobserved(*state_);
+    else
       state_->forget();
   }
 
@@ -233,23 +240,50 @@ public:
   // -- starting and consuming -------------------------------------------------
 
   /// Begins at once and returns the operation, to be consumed as any other. If
-  /// it is dropped instead, it runs to its end and nobody hears of it.
+  /// it is dropped instead, it runs to its end, and a failure goes to the sink
+  /// of `set_unobserved_sink`.
+  ///
+  /// On a thread of its own the call blocks while more than `max-queued`
+  /// submissions wait in the pool, unless the pool is told to reject. It does
+  /// not on workers and in event-based actors, as far as these can be told:
+  /// there `admit` waits for room.
   operation start() {
     auto state = consume();
     state->start();
-    return operation{std::move(state)};
+    operation result{std::move(state)};
+    await_room(*result.state_);
+    return result;
+  }
+
+  /// Begins at once and yields the operation, to be consumed as any other, as
+  /// soon as no more than `max-queued` submissions wait in the pool: for actors
+  /// and tasks that start many operations, and hold no thread while they wait
+  /// for room.
+  ///
+  /// Shape:  `auto op = co_await io.run(hash, path).admit();`
+  /// Errors: none of its own; one that the pool refuses is yielded, too, and
+  ///         says so when it is consumed. Cancelling it cancels the operation.
+  /// Source: asyncio.Queue.put before a worker, in one step.
+  operation<operation> admit() {
+    return operation<operation>{make_ref<admission<T>>(consume())};
   }
 
   /// Blocks until there is an outcome; returns the value or throws.
   ///
   /// Not for the thread of an event-based actor, which it would hold up. A
   /// worker that waits for a batch of its own pool runs requests of it itself.
+  /// Where it cannot, and where pools wait for each other, so that no worker is
+  /// left for what they wait for, one of these requests fails with
+  /// `ec::would_deadlock`. Not noticed: a request that waits for something else
+  /// than an operation, such as a std::future or an event, that only a queued
+  /// request would set.
   ///
   /// Errors: throws `failure` with `ec::would_deadlock`, and is not consumed,
-  ///         inside a task or a callback of `then`, and on the threads of CAF's
-  ///         scheduler; a detached actor's own handlers are not noticed.
+  ///         inside a task or a callback of `then`, on the threads of CAF's
+  ///         scheduler, and for the shutdown of the worker's own pool; a
+  ///         detached actor's own handlers are not noticed.
   T get() {
-    refuse_to_block("get()");
+    refuse_to_block("get()", state_.get());
     auto state = consume();
     state->start();
     state->wait();
@@ -272,6 +306,7 @@ public:
   }
 
   /// Starts and returns a future of the outcome. Its destructor does not wait.
+  /// Blocks where `start` does.
   std::future<T> as_future();
 
   /// Gives up the state, for those who combine operations. Throws if the
@@ -328,7 +363,10 @@ private:
       on_value_(std::move(*static_cast<T*>(op().result())));
   }
 
-  void discard() noexcept override { delete this; }
+  void discard() noexcept override {
+    report_unobserved(op());
+    delete this;
+  }
 
   OnValue on_value_;
   OnError on_error_;
@@ -391,6 +429,7 @@ std::future<T> operation<T>::as_future() {
     next.release()->on_complete(*state);
   else
     static_cast<void>(next.release());
+  await_room(*state);
   return result;
 }
 

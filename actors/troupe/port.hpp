@@ -97,6 +97,17 @@ private:
   bool linked_ = false;
 };
 
+/// Somebody who blocks until a task of an actor is over, and hears what its
+/// tasks wait for.
+class port_patron : public plain_op {
+public:
+  /// `task` waits for `op`; null: for nothing any more. On the actor's thread.
+  virtual void awaits(const op_state& task, op_state* op) noexcept = 0;
+
+  /// Returns whether what `task` waits for hangs, as `op_state::hangs` does.
+  virtual bool task_hangs(const op_state& task, hang_check& check) noexcept = 0;
+};
+
 /// The entrance to one actor. All but `post` is for the actor's own thread.
 ///
 /// Invariants: (1) While something is outstanding, the actor expects a response
@@ -126,6 +137,14 @@ public:
 
   /// Does nothing for a resident that the port has let go of.
   void remove(port_resident& resident) noexcept;
+
+  /// Before any task of the actor starts.
+  void set_patron(ref_ptr<port_patron> patron) noexcept {
+    patron_ = std::move(patron);
+  }
+
+  /// Returns who blocks until a task of the actor is over, or null.
+  port_patron* patron() const noexcept { return patron_.get(); }
 
   /// Returns the actor; null once it has ended.
   caf::event_based_actor* self() const noexcept { return self_; }
@@ -168,6 +187,7 @@ private:
   bool draining_ = false;
   bool expecting_ = false;
   std::size_t outstanding_ = 0;
+  ref_ptr<port_patron> patron_;
   port_waiter* waiters_ = nullptr;
   port_resident* residents_ = nullptr;
 };

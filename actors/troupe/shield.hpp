@@ -23,6 +23,12 @@ public:
 
   void help() noexcept override { inner_->help(); }
 
+  bool hangs(hang_check& check) noexcept override {
+    return !inner_->done() && inner_->hangs(check);
+  }
+
+  dispatcher* queue() const noexcept override { return inner_->queue(); }
+
   std::chrono::nanoseconds spin() const noexcept override {
     return inner_->spin();
   }

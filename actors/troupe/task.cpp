@@ -10,6 +10,17 @@ task_state::task_state(caf::event_based_actor* self,
 
 // -- for the frame ------------------------------------------------------------
 
+void task_state::set_awaited(op_state* op) noexcept {
+  awaited_ = op;
+  if (auto patron = port_->patron())
+    patron->awaits(*this, op);
+}
+
+bool task_state::hangs(hang_check& check) noexcept {
+  auto patron = port_->patron();
+  return patron && patron->task_hangs(*this, check);
+}
+
 void task_state::set_exception(std::exception_ptr what) {
   failure_ = make_failure(std::move(what), label(), 0, {});
 }

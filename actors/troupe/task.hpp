@@ -34,7 +34,9 @@ public:
   bool cancelled() const noexcept { return cancelled_; }
 
   /// Says what the task waits for; null: for nothing.
-  void set_awaited(op_state* op) noexcept { awaited_ = op; }
+  void set_awaited(op_state* op) noexcept;
+
+  bool hangs(hang_check& check) noexcept override;
 
   /// The body has ended by an exception.
   void set_exception(std::exception_ptr what);
@@ -141,7 +143,10 @@ private:
     frame_.resume();
   }
 
-  void discard() noexcept override { task_.lose_frame(); }
+  void discard() noexcept override {
+    report_unobserved(op());
+    task_.lose_frame();
+  }
 
   task_state& task_;
   std::coroutine_handle<> frame_;

@@ -29,3 +29,4 @@
 #include "troupe/stream.hpp"
 #include "troupe/task.hpp"
 #include "troupe/task_group.hpp"
+#include "troupe/unobserved.hpp"

@@ -7,7 +7,10 @@
 #include <random>
 #include <thread>
 
+#include <fmt/format.h>
+
 #include "troupe/dispatcher.hpp"
+#include "troupe/wait_graph.hpp"
 #include "troupe/worker_cell.hpp"
 
 namespace troupe {
@@ -363,6 +366,9 @@ void batch::retry_now(std::uint32_t index) noexcept {
     retries_.fetch_add(1, std::memory_order_seq_cst);
   }
   home_->requeue(*this);
+  // All workers may wait, one of them for this.
+  wait_graph::call_back(*home_);
+  wait_graph::look_again();
 }
 
 bool batch::take_retry(index_range& started) noexcept {
@@ -433,6 +439,14 @@ void batch::cancel(ec why) noexcept {
     home_->withdraw(*this);
 }
 
+void batch::give_up(failure_ptr why) noexcept {
+  ref_ptr<batch> keep{this};
+  auto code = why->code;
+  if (!has_failed_.exchange(true, std::memory_order_acq_rel))
+    failure_ = std::move(why);
+  cancel(code);
+}
+
 void batch::drop_unstarted() noexcept {
   stopped_.store(true, std::memory_order_seq_cst);
   std::uint32_t dropped = 0;
@@ -472,16 +486,61 @@ void batch::count_dropped(std::uint32_t requests) noexcept {
     deliver();
 }
 
+// Returns why the worker on the calling thread cannot run requests of this
+// batch inside the one that waits for them; null if it can.
+const char* batch::obstacle_to_help(const worker_cell& cell) const noexcept {
+  if (cell.resource_in_use())
+    return "the request that waits uses the worker's resource";
+  if (!cell.may_nest())
+    return "its requests are nested so deep that half of its stack is used up";
+  return nullptr;
+}
+
 void batch::help() noexcept {
   auto cell = worker_cell::current();
-  if (cell == nullptr || &cell->home() != home_.get() || done()
-      || cell->resource_in_use() || wanted_key() != nullptr
-      || max_in_flight_ < max_size)
+  if (cell == nullptr || &cell->home() != home_.get() || done())
     return;
-  worker_cell::nested_scope scope{*cell};
-  nested_part part{*cell, *this};
-  participate(*cell, true);
+  cell->measure_stack();
+  if (obstacle_to_help(*cell) != nullptr)
+    return;
+  // Those with limits of their own only as far as these allow.
+  auto limited = wanted_key() != nullptr || max_in_flight_ < max_size;
+  if (limited && !home_->join(*this))
+    return;
+  {
+    worker_cell::nested_scope scope{*cell};
+    nested_part part{*cell, *this};
+    participate(*cell, true);
+  }
+  if (limited)
+    home_->part(*this);
   home_->withdraw(*this);
+}
+
+bool batch::hangs(hang_check& check) noexcept {
+  using hang = dispatcher::hang;
+  auto where = home_->check_hang(*this, check);
+  if (where == hang::none)
+    return false;
+  auto& cell = check.waiting().cell();
+  auto is_own = &cell.home() == home_.get();
+  auto obstacle = is_own ? obstacle_to_help(cell) : nullptr;
+  if (where == hang::unless_helped && is_own && obstacle == nullptr) {
+    // Something of it is due again, since the worker looked last.
+    check.want_help();
+    return false;
+  }
+  auto text =
+      where == hang::at_key
+          ? fmt::format("the key '{}' of the pool '{}' (limit {})",
+                        wanted_key()->key, home_->name(), wanted_key()->limit)
+          : fmt::format("the pool '{}'", home_->name());
+  if (obstacle && where != hang::at_key)
+    text += fmt::format(" and cannot help itself: {}", obstacle);
+  check.waits_for(std::move(text));
+  if (has_unclaimed())
+    check.offer(ref_ptr<batch>{this});
+  return true;
 }
 
 std::chrono::nanoseconds batch::spin() const noexcept {

@@ -121,6 +121,10 @@ public:
 
   void help() noexcept override;
 
+  bool hangs(hang_check& check) noexcept override;
+
+  dispatcher* queue() const noexcept final { return home_.get(); }
+
   void measure() noexcept final { measured_ = true; }
 
   std::chrono::nanoseconds spin() const noexcept override;
@@ -130,6 +134,10 @@ public:
   /// Completes without running anything.
   /// @pre nothing was claimed yet
   void refuse(ec why, const std::string& text) noexcept;
+
+  /// Fails with `why`, unless it has failed before, and drops what has not
+  /// started.
+  void give_up(failure_ptr why) noexcept;
 
   // -- properties -------------------------------------------------------------
 
@@ -268,6 +276,7 @@ private:
   };
 
   const key_limit* wanted_key() const noexcept;
+  const char* obstacle_to_help(const worker_cell& cell) const noexcept;
   extras& ensure_extras();
   extras* find_extras() const noexcept;
   lane_array* ensure_lanes() noexcept;

@@ -58,6 +58,11 @@ inline constexpr std::chrono::nanoseconds first_restart =
 inline constexpr std::chrono::nanoseconds last_restart =
     std::chrono::seconds{10};
 
+/// A worker that waits for a request of its own pool runs it inside the one
+/// that waits, as long as this part of its stack is left, one half: the
+/// innermost request needs some, too. A guess.
+inline constexpr std::size_t nesting_share = 2;
+
 // -- bounds -------------------------------------------------------------------
 
 /// The most workers that may be asked for. Linux allows fewer threads than this

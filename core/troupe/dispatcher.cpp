@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "troupe/log.hpp"
+#include "troupe/wait_graph.hpp"
 
 namespace troupe {
 
@@ -88,7 +89,10 @@ void dispatcher::unlist(batch& work) noexcept {
   work.place_ = batch::place::nowhere;
   if (work.counted_as_queued_) {
     work.counted_as_queued_ = false;
-    --queued_;
+    if (--queued_ <= options_.max_queued)
+      crowded_.store(false, std::memory_order_relaxed);
+    if (first_waiter_ && has_room(*first_waiter_))
+      room_made_.store(true, std::memory_order_relaxed);
   }
   work.deref();
 }
@@ -268,14 +272,10 @@ void dispatcher::submit(const ref_ptr<batch>& work) {
       return;
     }
     if (!nested && full()) {
-      auto depth = queued_;
+      auto text = full_text();
       guard.unlock();
       refused_.fetch_add(1, std::memory_order_relaxed);
-      work->refuse(ec::queue_full,
-                   "the queue of the pool '" + name()
-                       + "' is full: " + std::to_string(depth)
-                       + " submissions wait; raise troupe.max-queued, or set "
-                         "troupe.on-full=wait");
+      work->refuse(ec::queue_full, text);
       return;
     }
     // Counted first: a cancel may complete an admitted batch at any time.
@@ -293,10 +293,8 @@ void dispatcher::submit(const ref_ptr<batch>& work) {
       if (work->key_)
         serve_idle(to_wake, garbage);
       if (work->place_ == batch::place::waiting
-          || work->place_ == batch::place::blocked) {
-        work->counted_as_queued_ = true;
-        ++queued_;
-      }
+          || work->place_ == batch::place::blocked)
+        enqueue(*work);
     }
     if (wants_growth() && !growth_asked_)
       grow = growth_asked_ = true;
@@ -367,6 +365,26 @@ void dispatcher::withdraw(batch& work) noexcept {
     }
   }
   wake_all(to_wake);
+}
+
+bool dispatcher::await_room(room_waiter& waiter) noexcept {
+  lock guard{mutex_};
+  waiter.ticket_ = tickets_;
+  if (options_.on_full != on_full::wait || has_room(waiter))
+    return false;
+  waiter.listed_ = true;
+  waiter.prev_ = last_waiter_;
+  (last_waiter_ ? last_waiter_->next_ : first_waiter_) = &waiter;
+  last_waiter_ = &waiter;
+  return true;
+}
+
+bool dispatcher::forget_room(room_waiter& waiter) noexcept {
+  lock guard{mutex_};
+  if (!waiter.listed_)
+    return false;
+  remove_waiter(waiter);
+  return true;
 }
 
 // -- the worker's side --------------------------------------------------------
@@ -471,6 +489,8 @@ worker_cell::hand_off dispatcher::next_work(worker_cell& cell,
                           "after {}",
                           cell.name(), done ? done->label() : "",
                           about(stuck_for)));
+  if (retired)
+    wait_graph::look_again();
   return {std::move(work), retired};
 }
 
@@ -564,6 +584,73 @@ void dispatcher::start_failed(worker_cell& cell, const std::string& why) {
 }
 
 // -- the batch's side ---------------------------------------------------------
+
+bool dispatcher::join(batch& work) {
+  ref_ptr<batch> keep{&work};
+  lock guard{mutex_};
+  if (!work.has_unclaimed() || work.phase_.load() == batch::phase::over
+      || !may_have_worker(work))
+    return false;
+  ++work.participants_;
+  ++class_of(work).participants;
+  if (work.key_)
+    ++work.key_->in_use;
+  // Only those that may have one more worker are listed.
+  if (work.place_ != batch::place::nowhere && !may_have_worker(work)) {
+    unlist(work);
+    relist(work);
+  }
+  return true;
+}
+
+void dispatcher::part(batch& work) noexcept {
+  ref_ptr<batch> keep{&work};
+  trash garbage;
+  std::vector<worker_cell*> to_wake;
+  {
+    lock guard{mutex_};
+    end_part(work);
+    serve_idle(to_wake, garbage);
+  }
+  wake_all(to_wake);
+}
+
+dispatcher::hang
+dispatcher::check_hang(const batch& work,
+                       const hang_check& check) const noexcept {
+  lock guard{mutex_};
+  // Counts the parts that blocked workers have in batches that match.
+  auto stuck_in = [&](auto matches) {
+    std::size_t result = 0;
+    for (auto& cell : cells_) {
+      if (!cell->current_ || !check.stuck(*cell))
+        continue;
+      result += matches(*cell->current_);
+      for (auto part = cell->nested_; part != nullptr; part = part->outer_)
+        result += matches(part->work_);
+    }
+    return result;
+  };
+  if (stuck_in([&](const batch& x) { return &x == &work; }) > 0)
+    return hang::at_pool;
+  // If the pool is closed, whatever waits is about to be cancelled.
+  if (closed_ || !work.has_unclaimed())
+    return hang::none;
+  if (auto key = work.key_;
+      key && key->in_use >= key->limit
+      && stuck_in([&](const batch& x) { return x.key_ == key; }) >= key->in_use)
+    return hang::at_key;
+  // Spares may come for those that are stuck.
+  auto spares = options_.max_run_time.count() > 0 ? options_.max_spares : 0;
+  if (starting_ > 0 || live_workers() < max_workers() + spares)
+    return hang::none;
+  auto goes_on = [&](const auto& cell) {
+    return cell->alive_ && !check.stuck(*cell);
+  };
+  if (std::any_of(cells_.begin(), cells_.end(), goes_on))
+    return hang::none;
+  return may_have_worker(work) ? hang::unless_helped : hang::at_pool;
+}
 
 void dispatcher::account(batch& work) noexcept {
   work.id_ = completions.fetch_add(1, std::memory_order_relaxed) + 1;
@@ -1257,6 +1344,9 @@ void dispatcher::serve_idle(std::vector<worker_cell*>& to_wake,
 void dispatcher::wake_all(const std::vector<worker_cell*>& cells) noexcept {
   for (auto cell : cells)
     wake(*cell);
+  // Each way out of the queue ends here.
+  if (room_made_.load(std::memory_order_relaxed))
+    announce_room();
 }
 
 bool dispatcher::give_retire(worker_cell& cell) noexcept {
@@ -1316,6 +1406,62 @@ void dispatcher::end_outstanding() noexcept {
 bool dispatcher::full() const noexcept {
   return options_.on_full == on_full::reject && idle_ == nullptr
          && queued_ >= options_.max_queued;
+}
+
+// How long the queue is, in submissions and, as far as can be told, in time.
+std::string dispatcher::full_text() const {
+  std::chrono::nanoseconds busy{0};
+  for (auto& cell : cells_)
+    busy += cell->busy_time();
+  auto over = batches_.load(std::memory_order_relaxed);
+  std::string estimate;
+  if (over > 0 && busy.count() > 0) {
+    auto each = std::chrono::duration<double>{busy} / static_cast<double>(over);
+    auto workers = std::max<std::uint32_t>(1, live_workers());
+    estimate =
+        fmt::format(", for about {:.3g} s",
+                    each.count() * static_cast<double>(queued_) / workers);
+  }
+  return fmt::format("the queue of the pool '{}' is full: {} submissions "
+                     "wait{}; raise troupe.max-queued, or set "
+                     "troupe.on-full=wait",
+                     name(), queued_, estimate);
+}
+
+void dispatcher::enqueue(batch& work) noexcept {
+  work.counted_as_queued_ = true;
+  ++tickets_;
+  if (++queued_ > options_.max_queued && options_.on_full == on_full::wait)
+    crowded_.store(true, std::memory_order_relaxed);
+}
+
+// Whether no more of those who came before the waiter are queued than may be.
+bool dispatcher::has_room(const room_waiter& waiter) const noexcept {
+  auto gone = tickets_ - queued_;
+  return waiter.ticket_ <= gone + options_.max_queued;
+}
+
+void dispatcher::remove_waiter(room_waiter& waiter) noexcept {
+  (waiter.prev_ ? waiter.prev_->next_ : first_waiter_) = waiter.next_;
+  (waiter.next_ ? waiter.next_->prev_ : last_waiter_) = waiter.prev_;
+  waiter.prev_ = waiter.next_ = nullptr;
+  waiter.listed_ = false;
+}
+
+void dispatcher::announce_room() noexcept {
+  for (;;) {
+    room_waiter* lucky = nullptr;
+    {
+      lock guard{mutex_};
+      if (!first_waiter_ || !has_room(*first_waiter_)) {
+        room_made_.store(false, std::memory_order_relaxed);
+        return;
+      }
+      lucky = first_waiter_;
+      remove_waiter(*lucky);
+    }
+    lucky->on_room();
+  }
 }
 
 bool dispatcher::wants_growth() const noexcept {

@@ -22,6 +22,7 @@
 #include "troupe/clock.hpp"
 #include "troupe/completion.hpp"
 #include "troupe/options.hpp"
+#include "troupe/room_waiter.hpp"
 #include "troupe/worker_cell.hpp"
 
 namespace troupe {
@@ -114,6 +115,10 @@ private:
 ///                 key.
 class dispatcher : public ref_counted {
 public:
+  /// Where a batch hangs: nowhere; not if the worker that waits for it helps;
+  /// since no worker can go on; or since none can to which its key is given.
+  enum class hang : std::uint8_t { none, unless_helped, at_pool, at_key };
+
   dispatcher(effective_options options, std::unique_ptr<staff> crew);
 
   ~dispatcher() override;
@@ -198,6 +203,19 @@ public:
   /// Takes a batch that has nothing left to claim out of the queue.
   void withdraw(batch& work) noexcept;
 
+  /// Returns whether more submissions wait than `max-queued`, and those that
+  /// are above it do so because `on-full` says so. May be outdated.
+  bool crowded() const noexcept {
+    return crowded_.load(std::memory_order_relaxed);
+  }
+
+  /// Has `waiter` called when no more than `max-queued` of the submissions wait
+  /// that had come before. Returns false, and calls nobody, if that is so.
+  bool await_room(room_waiter& waiter) noexcept;
+
+  /// Returns whether `waiter` was waiting; then it will not be called.
+  bool forget_room(room_waiter& waiter) noexcept;
+
   // -- the worker's side ------------------------------------------------------
 
   /// Is called by a worker that takes up `work`; wakes two more if there is
@@ -242,6 +260,16 @@ public:
   /// Returns why no worker takes a request, when none could be started or open
   /// its resource.
   std::string outage_text() const;
+
+  /// Counts a worker that waits for `work` among those that work on it, if it
+  /// may have one more.
+  bool join(batch& work);
+
+  /// Ends that.
+  void part(batch& work) noexcept;
+
+  /// Returns whether all that could serve `work` stand still, as `check` says.
+  hang check_hang(const batch& work, const hang_check& check) const noexcept;
 
   /// Counts a batch that is about to be complete, and tells the subscribers.
   void account(batch& work) noexcept;
@@ -382,6 +410,11 @@ private:
   std::uint64_t progress_of(const worker_cell& cell) const noexcept;
   void note_progress(worker_cell& cell, clock::time_point now) noexcept;
   bool full() const noexcept;
+  std::string full_text() const;
+  void enqueue(batch& work) noexcept;
+  bool has_room(const room_waiter& waiter) const noexcept;
+  void remove_waiter(room_waiter& waiter) noexcept;
+  void announce_room() noexcept;
   bool wants_growth() const noexcept;
   bool wants_workers() const noexcept;
 
@@ -396,6 +429,11 @@ private:
   worker_cell* idle_ = nullptr;
   std::size_t idle_count_ = 0;
   std::size_t queued_ = 0;
+  // How many submissions were ever queued: their tickets.
+  std::uint64_t tickets_ = 0;
+  // Those who wait for room, in the order of their tickets.
+  room_waiter* first_waiter_ = nullptr;
+  room_waiter* last_waiter_ = nullptr;
   std::size_t starting_ = 0;
   // Workers that were given a batch and have not taken it up yet.
   std::size_t waking_ = 0;
@@ -434,6 +472,9 @@ private:
   alignas(64) std::array<std::atomic<std::int32_t>, priorities> attention_{};
 
   alignas(64) std::atomic<std::uint64_t> outstanding_{0};
+  std::atomic<bool> crowded_{false};
+  // Whether somebody who waits for room has it, and is to be told.
+  std::atomic<bool> room_made_{false};
   std::atomic<bool> subscribed_{false};
   std::atomic<bool> watched_{false};
   // Those whose counting has begun, and those for which it is through.

@@ -1,5 +1,8 @@
 #include "troupe/op_state.hpp"
 
+#include "troupe/wait_graph.hpp"
+#include "troupe/worker_cell.hpp"
+
 namespace troupe {
 
 parker& this_thread_parker() noexcept {
@@ -21,12 +24,20 @@ bool op_state::complete_partly(ec) noexcept {
   return false;
 }
 
+bool op_state::hangs(hang_check&) noexcept {
+  return false;
+}
+
 void op_state::wait() {
   help();
   if (auto patience = spin(); patience.count() > 0) {
     auto until = std::chrono::steady_clock::now() + patience;
     while (!done() && std::chrono::steady_clock::now() < until)
       pause();
+  }
+  if (auto cell = worker_cell::current()) {
+    blocked_worker{*cell, *this}.wait();
+    return;
   }
   unpark_thread wake{this_thread_parker()};
   if (attach(wake))

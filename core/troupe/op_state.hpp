@@ -24,6 +24,8 @@
 namespace troupe {
 
 class batch;
+class dispatcher;
+class hang_check;
 class op_state;
 
 /// Hears that an operation is complete; an `event` is one.
@@ -113,6 +115,14 @@ public:
   /// worker that would otherwise block on its own pool.
   virtual void help() noexcept {}
 
+  /// Returns whether it will never be complete, as far as can be seen, while
+  /// the workers stand still of which `check` says so; and tells `check` why.
+  virtual bool hangs(hang_check& check) noexcept;
+
+  /// Returns why the calling thread must not block until it is complete, which
+  /// would be for ever; null if it may.
+  virtual failure_ptr refusal_to_wait() const { return nullptr; }
+
   /// How long a waiting thread looks for the outcome before it sleeps.
   virtual std::chrono::nanoseconds spin() const noexcept {
     return std::chrono::nanoseconds{0};
@@ -140,6 +150,10 @@ public:
 
   /// Returns whether somebody asked to stop what had begun.
   virtual bool asked_to_stop() const noexcept { return false; }
+
+  /// Returns the queue in which it waits for its turn; of several, the first
+  /// one; null if it does not queue anywhere.
+  virtual dispatcher* queue() const noexcept { return nullptr; }
 
   /// Returns this state as a batch, or null if it is something else.
   virtual batch* as_batch() noexcept { return nullptr; }

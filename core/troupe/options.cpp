@@ -275,12 +275,22 @@ void parse(std::string_view key, const option_info&, std::string_view text,
 /// Picks the value of one option from the place that comes first.
 class picker {
 public:
-  picker(std::string_view pool, const option_table& table)
-      : pool_{pool}, table_{table} {}
+  picker(std::string_view pool, const option_table& table,
+         std::vector<explained_option>* explained)
+      : pool_{pool}, table_{table}, explained_{explained} {}
 
   template <class T>
   void operator()(std::string_view bare, const std::optional<T>& set, T& result,
                   option_origin& origin) const {
+    find(bare, set, result, origin);
+    if (explained_)
+      explained_->push_back({bare, text_of(result), origin});
+  }
+
+private:
+  template <class T>
+  void find(std::string_view bare, const std::optional<T>& set, T& result,
+            option_origin& origin) const {
     const auto& info = info_of(bare);
     if (set) {
       // Goes the way of a text, so that code and configuration are held to the
@@ -302,9 +312,9 @@ public:
     }
   }
 
-private:
   std::string_view pool_;
   const option_table& table_;
+  std::vector<explained_option>* explained_;
 };
 
 /// Names an option for an error: by the place where it was set, or by the key
@@ -315,8 +325,9 @@ std::string settable_name(option_origin origin, std::string_view bare,
                                            : origin_name(origin, bare, pool);
 }
 
-effective_options add_up(const pool_options& options,
-                         const option_table& table) {
+// Notes each option in `explained`, if that is wanted.
+effective_options add_up(const pool_options& options, const option_table& table,
+                         std::vector<explained_option>* explained = nullptr) {
   effective_options result;
   result.name = options.name;
   if (options.resource)
@@ -327,7 +338,7 @@ effective_options add_up(const pool_options& options,
   result.on_worker_start = options.on_worker_start;
   result.on_worker_stop = options.on_worker_stop;
   auto& from = result.origin;
-  picker pick{options.name, table};
+  picker pick{options.name, table, explained};
   pick("workers", options.workers, result.workers, from.workers);
   pick("min-workers", options.min_workers, result.min_workers,
        from.min_workers);
@@ -382,11 +393,25 @@ void check_options(const option_table& table) {
   for (const auto& [key, text] : table)
     check_option(key, text);
   add_up({}, table);
-  for (const auto& entry : table) {
-    auto parts = split(entry.first);
-    if (parts && !parts->pool.empty())
-      add_up(pool_options{.name = std::string{parts->pool}}, table);
-  }
+  for (auto& name : pool_names(table))
+    add_up(pool_options{.name = name}, table);
+}
+
+std::vector<explained_option> explain(const pool_options& options,
+                                      const option_table& table) {
+  std::vector<explained_option> result;
+  add_up(options, table, &result);
+  return result;
+}
+
+std::vector<std::string> pool_names(const option_table& table) {
+  std::vector<std::string> result;
+  for (const auto& entry : table)
+    if (auto parts = split(entry.first); parts && !parts->pool.empty())
+      result.emplace_back(parts->pool);
+  std::sort(result.begin(), result.end());
+  result.erase(std::unique(result.begin(), result.end()), result.end());
+  return result;
 }
 
 void check_option(std::string_view key, std::string_view text) {

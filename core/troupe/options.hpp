@@ -196,6 +196,27 @@ using option_table = std::map<std::string, std::string>;
 effective_options resolve(const pool_options& options,
                           const option_table& table);
 
+/// What holds for one option of a pool, and where it was set.
+struct explained_option {
+  /// Without "troupe.", such as "min-workers".
+  std::string_view key;
+
+  /// As the configuration would spell it.
+  std::string value;
+
+  option_origin origin = option_origin::built_in;
+};
+
+/// Returns all options of the pool that `options` describes, in the order of
+/// `option_infos`.
+///
+/// Errors: throws as `resolve` does for the values that hold.
+std::vector<explained_option> explain(const pool_options& options,
+                                      const option_table& table);
+
+/// Returns the names of the pools that have keys of their own, in order.
+std::vector<std::string> pool_names(const option_table& table);
+
 /// Checks the whole table: what `resolve` finds, for the unnamed pool and for
 /// each pool that has keys of its own.
 ///

@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "troupe/dispatcher.hpp"
+#include "troupe/wait_graph.hpp"
 
 namespace troupe {
 
@@ -104,6 +105,10 @@ worker_cell::spin(std::chrono::nanoseconds patience) noexcept {
 worker_cell::hand_off
 worker_cell::look_again(std::chrono::nanoseconds patience) noexcept {
   return look(patience, [] { std::this_thread::yield(); });
+}
+
+void worker_cell::measure_stack() noexcept {
+  may_nest_ = stack_allows_nesting();
 }
 
 void* worker_cell::resource(std::type_index type) {

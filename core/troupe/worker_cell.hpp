@@ -150,6 +150,15 @@ public:
     thread_.store(id, std::memory_order_relaxed);
   }
 
+  // -- nesting ----------------------------------------------------------------
+
+  /// Looks how much of the stack of the calling thread, which is the worker's,
+  /// is left.
+  void measure_stack() noexcept;
+
+  /// Returns whether that was enough to run a request inside of another one.
+  bool may_nest() const noexcept { return may_nest_; }
+
   // -- resource ---------------------------------------------------------------
 
   /// Returns the worker's resource for the running request. Replaces one that
@@ -239,6 +248,7 @@ private:
   std::atomic<std::uint64_t> thread_{0};
   resource_slot resource_;
   bool stays_awake_ = false;
+  bool may_nest_ = true;
   const batch* working_on_ = nullptr;
 
   // Guarded by the dispatcher's mutex.

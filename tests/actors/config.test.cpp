@@ -361,7 +361,7 @@ TEST_CASE("asked for --help, it explains every option on standard output and "
           "--troupe.spin=<duration>", "--troupe.drain-timeout=<duration>",
           "--troupe.max-run-time=<duration>", "--troupe.max-spares=<count>",
           "--troupe.on-stuck=<wait|quick-exit>", "--troupe.stack-size=<count>",
-          "--troupe.pools.NAME.KEY=<value>"}) {
+          "--troupe.pools.NAME.KEY=<value>", "--troupe.explain"}) {
       CAPTURE(name);
       CHECK(result.out.find(name) != std::string::npos);
     }
@@ -379,6 +379,60 @@ TEST_CASE("asked to --dump-config, it prints the settings and starts nothing",
   CHECK(result.err.empty());
   CHECK(result.out.find("workers = 9") != std::string::npos);
   CHECK_FALSE(result.prints("started"));
+}
+
+TEST_CASE("asked to --troupe.explain, it prints each value and who set it, and "
+          "starts nothing",
+          "[config]") {
+  probe_folder here;
+  auto result = here.run_with("troupe {\n  workers = 9\n  pools {\n"
+                              "    db {\n      workers = 3\n    }\n  }\n}\n",
+                              {"--troupe.explain", "--troupe.pools.db.spin=4us",
+                               "--troupe.on-full=reject"});
+  CHECK(result.status == 0);
+  CHECK(result.err.empty());
+  CHECK_FALSE(result.prints("started"));
+  CAPTURE(result.out);
+  for (auto line :
+       {"pools without keys of their own:",
+        "  workers = 9 (troupe.workers, probe.conf:2)",
+        "  min-workers = 0 (default)",
+        "  on-full = reject (troupe.on-full, command line)",
+        "pool 'db':", "  workers = 3 (troupe.pools.db.workers, probe.conf:5)",
+        "  spin = 4us (troupe.pools.db.spin, command line)",
+        "  drain-timeout = 30s (default)"})
+    CHECK(result.prints(line));
+  // Each key, for each of the two.
+  for (const auto& info : troupe::option_infos()) {
+    auto line = "\n  " + std::string{info.key} + " = ";
+    auto first = result.out.find(line);
+    REQUIRE(first != std::string::npos);
+    CHECK(result.out.find(line, first + 1) != std::string::npos);
+  }
+}
+
+TEST_CASE("what a program sets itself is explained as such", "[config]") {
+  troupe::config cfg;
+  caf::put(cfg.content, "troupe.workers", std::int64_t{5});
+  auto all = troupe::explain({}, troupe::options_of(cfg));
+  CHECK(all.front().key == "workers");
+  CHECK(all.front().value == "5");
+  CHECK(all.front().origin == troupe::option_origin::config);
+}
+
+TEST_CASE("bad input beside --troupe.explain is refused, and so is a slip in "
+          "its name",
+          "[config]") {
+  probe_folder here;
+  check_refused(here.run({"--troupe.explain", "--troupe.workers=0"}),
+                "troupe.workers = '0': out of range (accepted"s + counts);
+  check_refused(here.run({"--troupe.explain=maybe"}),
+                "troupe.explain = 'maybe': not valid (accepted: true or "
+                "false)");
+  check_refused(here.run({"--troupe.explian"}),
+                "troupe.explian: unknown key; did you mean "
+                "'--troupe.explain'?");
+  check_runs(here.run({"--troupe.explain=false"}), {});
 }
 
 TEST_CASE("bad input in front of --help is still refused", "[config]") {

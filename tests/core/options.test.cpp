@@ -376,6 +376,45 @@ TEST_CASE("an error stays on one line whatever the value holds", "[options]") {
                + counts);
 }
 
+TEST_CASE("each key is explained, in order, with what resolve makes of it",
+          "[options]") {
+  troupe::option_table table{{"troupe.workers", "7"},
+                             {"troupe.pools.db.spin", "1500us"}};
+  auto all = troupe::explain({.name = "db", .min_workers = 2}, table);
+  auto infos = troupe::option_infos();
+  REQUIRE(all.size() == infos.size());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    CAPTURE(all[i].key);
+    CHECK(all[i].key == infos[i].key);
+    // What is printed is accepted.
+    CHECK_NOTHROW(troupe::check_option("troupe." + std::string{all[i].key},
+                                       all[i].value));
+    auto name = troupe::origin_name(all[i].origin, all[i].key, "db");
+    if (all[i].key == "workers") {
+      CHECK(all[i].value == "7");
+      CHECK(name == "troupe.workers");
+    } else if (all[i].key == "min-workers") {
+      CHECK(all[i].value == "2");
+      CHECK(name == "pool_options.min_workers");
+    } else if (all[i].key == "spin") {
+      CHECK(all[i].value == "1500us");
+      CHECK(name == "troupe.pools.db.spin");
+    } else {
+      CHECK(name == "default");
+    }
+  }
+}
+
+TEST_CASE("pools are named once each, in order, also with dots in the name",
+          "[options]") {
+  CHECK(troupe::pool_names({{"troupe.workers", "7"},
+                            {"troupe.pools.db.spin", "1us"},
+                            {"troupe.pools.db.workers", "1"},
+                            {"troupe.pools.a.b.workers", "1"}})
+        == std::vector<std::string>{"a.b", "db"});
+  CHECK(troupe::pool_names({}).empty());
+}
+
 // -- values as text -----------------------------------------------------------
 
 TEST_CASE("a duration written as text reads back the same", "[options]") {

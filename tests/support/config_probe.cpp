@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-#include <set>
+#include <string>
 
 namespace {
 
@@ -37,26 +37,9 @@ struct probe_config : troupe::with_options<probe_base> {
 };
 
 void print_pool(const std::string& name, const troupe::option_table& table) {
-  auto is = troupe::resolve({.name = name}, table);
-  auto print = [&](std::string_view key, const auto& value,
-                   troupe::option_origin origin) {
-    fmt::print("{}.{} = {} ({})\n", name.empty() ? "-" : name, key, value,
-               troupe::origin_name(origin, key, name));
-  };
-  print("workers", is.workers, is.origin.workers);
-  print("min-workers", is.min_workers, is.origin.min_workers);
-  print("idle-timeout", troupe::to_text(is.idle_timeout),
-        is.origin.idle_timeout);
-  print("max-queued", is.max_queued, is.origin.max_queued);
-  print("on-full", troupe::to_string(is.on_full), is.origin.on_full);
-  print("spin", troupe::to_text(is.spin), is.origin.spin);
-  print("drain-timeout", troupe::to_text(is.drain_timeout),
-        is.origin.drain_timeout);
-  print("max-run-time", troupe::to_text(is.max_run_time),
-        is.origin.max_run_time);
-  print("max-spares", is.max_spares, is.origin.max_spares);
-  print("on-stuck", troupe::to_string(is.on_stuck), is.origin.on_stuck);
-  print("stack-size", is.stack_size, is.origin.stack_size);
+  for (const auto& is : troupe::explain({.name = name}, table))
+    fmt::print("{}.{} = {} ({})\n", name.empty() ? "-" : name, is.key, is.value,
+               troupe::origin_name(is.origin, is.key, name));
 }
 
 } // namespace
@@ -68,14 +51,8 @@ int main(int argc, char** argv) {
   caf::actor_system sys{cfg};
   fmt::print("started\n");
   auto table = troupe::options_of(sys.config());
-  std::set<std::string> names{""};
-  for (const auto& entry : table) {
-    std::string_view key = entry.first;
-    std::string_view pools = "troupe.pools.";
-    if (key.starts_with(pools))
-      names.emplace(key.substr(pools.size(), key.rfind('.') - pools.size()));
-  }
-  for (const auto& name : names)
+  print_pool({}, table);
+  for (const auto& name : troupe::pool_names(table))
     print_pool(name, table);
   auto policy = std::string{troupe::compat::config_prefix} + "scheduler.policy";
   fmt::print("policy = {}\n", troupe::compat::text_of(*caf::get_if(

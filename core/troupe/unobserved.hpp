@@ -1,0 +1,50 @@
+// Failures that nobody takes: those of operations that were started and then
+// dropped, so that there is no caller to tell. They are reported here, since a
+// failure that is told to nobody looks like success.
+
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "troupe/error.hpp"
+
+namespace troupe {
+
+class op_state;
+
+/// A failure that nobody took.
+struct unobserved_failure {
+  /// The name of the pool; empty for tasks, waits and the like.
+  std::string pool;
+
+  /// Exception, text with label and worker, and whether the call ran.
+  failure_ptr failure;
+};
+
+/// Takes the failures that nobody took. Is called on whichever thread completed
+/// the operation, on several at once, which may be a worker: must be short and
+/// wait for nothing. What it throws is dropped, and the failure is logged.
+using unobserved_sink = std::function<void(const unobserved_failure&)>;
+
+/// Sends the failures of this process that nobody takes to `sink` from now on,
+/// instead of one line each to the log; an empty one brings that back.
+///
+/// Shape:  one call for each operation that was started and dropped, or whose
+///         actor had ended, and that failed. Not for those that were cancelled:
+///         who did that knows; nor for a std::future that is dropped, which
+///         cannot be seen. Returns the former sink, empty if it was the default
+///         one.
+/// Source: asyncio's "Task exception was never retrieved" and
+///         loop.set_exception_handler.
+unobserved_sink set_unobserved_sink(unobserved_sink sink);
+
+/// Whoever was to take the outcome of `op`, which has started, goes without:
+/// if it fails, or has failed, that is reported.
+void leave_unobserved(op_state& op) noexcept;
+
+/// Reports the failure of `op`, if it has one that is worth it.
+/// @pre `op.done()`
+void report_unobserved(const op_state& op) noexcept;
+
+} // namespace troupe
