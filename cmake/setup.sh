@@ -8,9 +8,11 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build_packages=(
   g++ cmake ninja-build pkg-config ccache
   libcaf-dev libfmt-dev catch2
-  libcurl4-openssl-dev libsqlite3-dev libssl-dev libcpp-httplib-dev
+  libcurl4-openssl-dev libsqlite3-dev libpq-dev libssl-dev libcpp-httplib-dev
   ca-certificates sqlite3
 )
+# Servers that tests start.
+server_packages=(postgresql)
 peer_packages=(libasio-dev libuv1-dev libtbb-dev python3)
 style_packages=(clang-format-14 clang-tidy-16)
 

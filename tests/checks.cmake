@@ -15,6 +15,13 @@ set_tests_properties("rooms/core cannot include a header of actors" PROPERTIES
 
 # -- package -------------------------------------------------------------------
 
+set(clients "")
+foreach(client IN ITEMS sqlite postgres http)
+  if(TARGET troupe_${client})
+    list(APPEND clients ${client})
+  endif()
+endforeach()
+
 function(troupe_add_consumer_test variant promise)
   set(name "package/${promise}")
   add_test(NAME "${name}"
@@ -27,6 +34,7 @@ function(troupe_add_consumer_test variant promise)
             -D "COMPILER=${CMAKE_CXX_COMPILER}"
             -D "CCACHE=${TROUPE_CCACHE}"
             -D "PREFIX_PATH=${CMAKE_PREFIX_PATH}"
+            -D "CLIENTS=${clients}"
             -P "${CMAKE_CURRENT_SOURCE_DIR}/consumer/check.cmake")
   set_tests_properties("${name}" PROPERTIES TIMEOUT 1800 LABELS package)
 endfunction()

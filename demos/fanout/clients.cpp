@@ -36,16 +36,20 @@ result clients::ask(target what, const std::stop_token& stop) {
       query(answer, stop);
       break;
     }
+  } catch (const troupe::http_error& error) {
+    answer.error = error.cause();
   } catch (const std::exception& error) {
-    answer.stopped = stop.stop_requested();
-    answer.error = answer.stopped ? "stopped on the way" : error.what();
+    answer.error = error.what();
   }
+  answer.stopped = !answer.ok() && stop.stop_requested();
+  if (answer.stopped)
+    answer.error = "stopped on the way";
   answer.took = std::chrono::steady_clock::now() - begin;
   return answer;
 }
 
 void clients::fetch(result& answer, const std::stop_token& stop) {
-  auto got = http_.get(answer.what.text, stop);
+  auto got = http_.get(answer.what.text, stop, [](std::string_view) {});
   answer.status = got.status;
   answer.bytes = got.bytes;
   if (got.status >= 400)

@@ -11,7 +11,6 @@
 
 #include "compare.hpp"
 #include "options.hpp"
-#include "parts/http_client.hpp"
 #include "parts/interrupt.hpp"
 #include "parts/text.hpp"
 #include "report.hpp"
@@ -184,7 +183,6 @@ int main(int argc, char** argv) {
   } catch (const std::system_error& error) {
     return leave(bad_usage, error.what());
   }
-  parts::http_client::library curl;
   caf::actor_system sys{opts};
   command what{sys, opts, stopping, std::move(*source)};
   return opts.compare() ? what.compare() : what.run_once();

@@ -13,8 +13,6 @@ namespace fanout {
 
 namespace {
 
-using clients_ptr = std::unique_ptr<clients>;
-
 // How long an interrupted run counts the targets that it will not start.
 constexpr auto counting_time = std::chrono::seconds{1};
 
@@ -22,10 +20,8 @@ constexpr auto counting_time = std::chrono::seconds{1};
 
 result run::live::ask(troupe::context& context, target what) {
   ++started;
-  auto& own = *context.resource<clients_ptr>();
-  auto stop = context.stop_token();
-  auto hook = context.on_cancel([&own] { own.interrupt(); });
-  auto answer = own.ask(std::move(what), stop);
+  auto& own = context.resource<clients>();
+  auto answer = own.ask(std::move(what), context.stop_token());
   busy_ns += answer.took.count();
   ++done;
   if (!answer.ok())
@@ -37,9 +33,9 @@ troupe::pool_options run::options(std::optional<std::size_t> workers) const {
   troupe::pool_options result{.name = "fanout"};
   result.workers = workers;
   result.min_workers = workers;
-  result.resource = troupe::make_resource<clients_ptr>([live = live_] {
+  result.resource = troupe::make_resource<clients>([live = live_] {
     ++live->workers;
-    return std::make_unique<clients>();
+    return clients{};
   });
   return result;
 }

@@ -2,12 +2,10 @@
 // worker owns one client, so that no connection is ever shared.
 #pragma once
 
-#include <sqlite3.h>
-#include <sys/types.h>
+#include "troupe/sqlite_connection.hpp"
 
 #include <cstdint>
 #include <list>
-#include <memory>
 #include <stop_token>
 #include <string>
 
@@ -28,28 +26,14 @@ public:
   ///         bad query, more than one query, a query that would write,
   ///         a writer that locks the file for more than 5 s, or stopped.
   std::uint64_t count_rows(const std::string& file, const std::string& query,
-                           std::stop_token stop);
+                           const std::stop_token& stop);
 
 private:
-  struct deleter {
-    void operator()(sqlite3* database) const noexcept {
-      sqlite3_close(database);
-    }
-  };
-
-  struct connection {
-    std::string file;
-    // Tells a file from another that has since taken its name.
-    dev_t device;
-    ino_t inode;
-    std::unique_ptr<sqlite3, deleter> database;
-  };
-
   // Returns the connection to a file, opened if need be, moved to the front.
-  connection& connect(const std::string& file);
+  troupe::sqlite_connection& connect(const std::string& file);
 
   // The one used last comes first.
-  std::list<connection> connections_;
+  std::list<troupe::sqlite_connection> connections_;
 };
 
 } // namespace fanout

@@ -3,8 +3,9 @@
 
 #include "folder_walk.hpp"
 
+#include "troupe/sqlite_connection.hpp"
+
 #include <httplib.h>
-#include <sqlite3.h>
 
 #include <sys/stat.h>
 
@@ -78,10 +79,6 @@ std::vector<std::string> find_files(std::size_t wanted) {
 // -- database -----------------------------------------------------------------
 
 void make_database(const std::string& path) {
-  sqlite3* raw = nullptr;
-  auto code = sqlite3_open(path.c_str(), &raw);
-  auto database =
-      std::unique_ptr<sqlite3, decltype(&sqlite3_close)>{raw, &sqlite3_close};
   auto script = "BEGIN;"
                 "CREATE TABLE item(id INTEGER PRIMARY KEY, shelf INTEGER, name "
                 "TEXT, price REAL);"
@@ -91,11 +88,7 @@ void make_database(const std::string& path) {
                 + ") INSERT INTO item SELECT i, i % 97, printf('item %05d', i "
                   "* 7919 % 20011), i * 31 % 1000 / 10.0 FROM n;"
                   "COMMIT;";
-  if (code == SQLITE_OK)
-    code = sqlite3_exec(raw, script.c_str(), nullptr, nullptr, nullptr);
-  if (code != SQLITE_OK)
-    fail("make the database '" + path + "'",
-         raw != nullptr ? sqlite3_errmsg(raw) : "out of memory");
+  troupe::sqlite_connection{path}.execute(script);
 }
 
 // Returns one of some questions that somebody might ask of such a table; those

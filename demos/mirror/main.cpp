@@ -16,7 +16,6 @@
 #include "run.hpp"
 #include "url_source.hpp"
 
-#include "parts/http_client.hpp"
 #include "parts/interrupt.hpp"
 #include "parts/progress_bar.hpp"
 #include "parts/text.hpp"
@@ -62,7 +61,6 @@ std::string cut_short(const ending& end, const std::string& why) {
 int run_once(options& opts, parts::interrupt& stopping,
              std::shared_ptr<const folder> into,
              std::shared_ptr<url_source> source) {
-  parts::http_client::library curl;
   caf::actor_system sys{opts};
   // Made before the bar, which looks at the run, and used by the run.
   parts::progress_bar* screen = nullptr;

@@ -1,7 +1,7 @@
 // Mirroring; see the header.
 #include "run.hpp"
 
-#include "parts/http_client.hpp"
+#include "troupe/http_client.hpp"
 
 #include <exception>
 #include <stdexcept>
@@ -10,8 +10,6 @@
 namespace mirror {
 
 namespace {
-
-using client_ptr = std::unique_ptr<parts::http_client>;
 
 // How many files are asked for at once, most of them waiting for a worker or
 // for their host: so many of a host that has no room may stand in the list
@@ -50,17 +48,23 @@ bool may_pass(const std::exception_ptr& why) {
     std::rethrow_exception(why);
   } catch (const refused& error) {
     return error.may_pass();
-  } catch (const parts::fetch_failure& error) {
+  } catch (const troupe::http_error& error) {
     return error.may_pass();
   } catch (...) {
     return false;
   }
 }
 
+// Why a request failed, in words that follow its URL.
+std::string cause_of(const std::exception& error) {
+  auto* of_client = dynamic_cast<const troupe::http_error*>(&error);
+  return of_client ? of_client->cause() : error.what();
+}
+
 troupe::pool_options with_clients() {
   troupe::pool_options result{.name = "mirror"};
-  result.resource = troupe::make_resource<client_ptr>(
-      [] { return std::make_unique<parts::http_client>(); });
+  result.resource = troupe::make_resource<troupe::http_client>(
+      [] { return troupe::http_client{}; });
   return result;
 }
 
@@ -90,9 +94,8 @@ public:
       ++live_->retried;
     else if (begun_->exchange(true))
       ++live_->hedged;
-    auto& client = *context.resource<client_ptr>();
+    auto& client = context.resource<troupe::http_client>();
     auto stop = context.stop_token();
-    auto hook = context.on_cancel([&client] { client.interrupt(); });
     try {
       part file{*into_};
       auto answer = client.get(
@@ -254,7 +257,7 @@ troupe::task<void> run::fetch_all(caf::event_based_actor*) {
       ++live_->fetched;
     } catch (const std::exception& error) {
       if (!is_cut(std::current_exception()))
-        fail(what->url, error.what());
+        fail(what->url, cause_of(error));
       else if (*begun)
         ++live_->stopped;
     }

@@ -5,8 +5,9 @@
 #
 # Takes VARIANT, SOURCE (troupe's folder), BUILD (troupe's build folder), SHARED
 # (whether BUILD holds shared libraries), WORK (a folder of its own), COMPILER,
-# CCACHE (the compiler cache, if any), and PREFIX_PATH (where CAF may be found). A
-# package of the kind that BUILD does not hold is built here.
+# CCACHE (the compiler cache, if any), PREFIX_PATH (where CAF may be found), and
+# CLIENTS (those that BUILD has). A package of the kind that BUILD does not hold is
+# built here.
 
 function(run)
   execute_process(COMMAND ${ARGV} RESULT_VARIABLE status
@@ -56,3 +57,19 @@ if(NOT output MATCHES "^troupe [0-9.]+ says 3 5 6 and 42\n$")
   message(FATAL_ERROR "the outside program printed '${output}'")
 endif()
 message("${output}")
+
+if(NOT VARIANT STREQUAL "subproject")
+  run("${CMAKE_COMMAND}" --build "${WORK}/consumer" --target clients)
+  run("${WORK}/consumer/clients")
+  set(expected "")
+  foreach(line IN ITEMS "sqlite 2" "postgres 1" "http 0")
+    string(REGEX REPLACE " .*" "" client "${line}")
+    if(";${CLIENTS};" MATCHES ";${client};")
+      string(APPEND expected "${line}\n")
+    endif()
+  endforeach()
+  if(NOT output STREQUAL expected)
+    message(FATAL_ERROR "the clients printed '${output}', not '${expected}'")
+  endif()
+  message("${output}")
+endif()

@@ -5,6 +5,8 @@
 
 #include <catch2/catch.hpp>
 
+#include <sqlite3.h>
+
 #include <sys/stat.h>
 
 #include <filesystem>
@@ -80,7 +82,7 @@ TEST_CASE("a bad query says what is wrong, and the next one works",
   CHECK_THROWS_WITH(ask("SELECT * FROM none"),
                     "cannot run the query: no such table: none");
   CHECK_THROWS_WITH(ask("SELECT 1; SELECT 2"), Contains("more follows"));
-  CHECK_THROWS_WITH(ask(" -- "), Contains("there is none"));
+  CHECK_THROWS_WITH(ask(" -- "), Contains("it is no statement"));
   CHECK_THROWS_WITH(ask("DELETE FROM t"), Contains("it would write"));
   CHECK_THROWS_WITH(ask("BEGIN"), Contains("it asks for no rows"));
   CHECK(ask("SELECT * FROM t") == 3);
