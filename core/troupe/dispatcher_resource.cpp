@@ -83,12 +83,14 @@ void dispatcher::step_back(worker_cell& cell, batch& work) {
   trash garbage;
   std::vector<worker_cell*> to_wake;
   auto grow = false;
+  auto lose = false;
   {
     lock guard{mutex_};
     cell.current_ = nullptr;
     end_stuck(cell, to_wake);
     arrive(cell);
     leave(work);
+    lose = lost_the_last(work);
     if (!work.has_unclaimed()) {
       unlist(work);
     } else if (work.participants_ == 0) {
@@ -118,6 +120,8 @@ void dispatcher::step_back(worker_cell& cell, batch& work) {
   wake_all(to_wake);
   if (grow)
     staff_->grow();
+  if (lose)
+    work.lose(cell);
 }
 
 // The worker could not open its resource: it takes nothing until it has tried
