@@ -36,7 +36,6 @@ void check(const process_options& options) {
                          "whole number from 1 to {})",
                          key, value, most));
   };
-  check_duration("max_run_time", options.max_run_time);
   check_duration("kill_grace", options.kill_grace);
   check_duration("start_timeout", options.start_timeout);
   check_count("max_message", options.max_message, most_bytes);
@@ -56,13 +55,14 @@ void check(const process_options& options) {
   }
 }
 
-link_settings settings_of(const process_options& options) {
+link_settings settings_of(const process_options& options,
+                          std::chrono::nanoseconds max_run_time) {
   auto own = options.program.empty();
   return {{.pool = options.name,
            .program = own ? own_program : options.program,
            .title = own ? program_invocation_short_name : options.program,
            .arguments = options.arguments},
-          options.max_run_time,
+          max_run_time,
           options.max_requests_per_worker,
           options.max_message,
           options.kill_grace,
@@ -75,9 +75,11 @@ link_settings settings_of(const process_options& options) {
 // Makes calls in the processes of a pool.
 class process_host final : public procedure_host {
 public:
-  process_host(const procedures& known, const process_options& options)
-      : room{settings_of(options),
+  process_host(const procedures& known, const process_options& options,
+               effective_options common)
+      : room{settings_of(options, common.max_run_time),
              options.on_output ? options.on_output : pass_on},
+        effective{std::move(common)},
         known_{known},
         own_program_{options.program.empty()} {}
 
@@ -100,6 +102,9 @@ public:
   // Links are opened and count from threads of a pool whose host is const.
   mutable process_room room;
 
+  // Until the pool takes them over.
+  effective_options effective;
+
 private:
   const procedures known_;
   const bool own_program_;
@@ -107,22 +112,15 @@ private:
 
 namespace {
 
-std::shared_ptr<process_host> make_host(const procedures& known,
-                                        const process_options& options) {
-  check(options);
-  return std::make_shared<process_host>(known, options);
-}
-
-effective_options pool_options_of(const caf::actor_system& system,
-                                  const process_options& options,
-                                  const std::shared_ptr<process_host>& host) {
+effective_options resolve_common(const caf::actor_system& system,
+                                 const process_options& options) {
   pool_options common{.name = options.name,
                       .workers = options.processes,
                       .max_queued = options.max_queued,
                       .on_full = options.on_full,
                       .spin = options.spin,
                       .drain_timeout = options.drain_timeout,
-                      .procedures = host,
+                      .max_run_time = options.max_run_time,
                       .clock = options.clock};
   auto result = resolve(common, options_of(system.config()));
   if (result.origin.workers == option_origin::built_in
@@ -133,14 +131,32 @@ effective_options pool_options_of(const caf::actor_system& system,
   }
   if (result.origin.min_workers != option_origin::pool_config)
     result.min_workers = result.workers;
+  return result;
+}
+
+std::shared_ptr<process_host> make_host(const caf::actor_system& system,
+                                        const procedures& known,
+                                        const process_options& options) {
+  check(options);
+  auto host = std::make_shared<process_host>(known, options,
+                                             resolve_common(system, options));
+  auto& effective = host->effective;
+  // A call that takes too long ends: it makes no worker stuck.
+  effective.max_run_time = std::chrono::nanoseconds{0};
   auto open = [room = &host->room] {
     auto link =
         std::make_shared<process_link>(*room, worker_cell::current()->name());
     link->prepare();
     return link;
   };
-  result.resource = make_resource<std::shared_ptr<process_link>>(
+  effective.resource = make_resource<std::shared_ptr<process_link>>(
       open, [](std::shared_ptr<process_link>& link) { link->close(); });
+  return host;
+}
+
+effective_options take_options(const std::shared_ptr<process_host>& host) {
+  auto result = std::move(host->effective);
+  result.procedures = host;
   return result;
 }
 
@@ -148,13 +164,11 @@ effective_options pool_options_of(const caf::actor_system& system,
 
 process_pool::process_pool(caf::actor_system& system, const procedures& known,
                            const process_options& options)
-    : process_pool{system, make_host(known, options), options} {}
+    : process_pool{system, make_host(system, known, options)} {}
 
 process_pool::process_pool(caf::actor_system& system,
-                           std::shared_ptr<process_host> host,
-                           const process_options& options)
-    : pool{pool_options_of(system, options, host), system},
-      host_{std::move(host)} {}
+                           std::shared_ptr<process_host> host)
+    : pool{take_options(host), system}, host_{std::move(host)} {}
 
 process_stats process_pool::processes() const {
   process_stats result;

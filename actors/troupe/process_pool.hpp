@@ -34,9 +34,9 @@ struct process_options {
   std::optional<std::size_t> processes = {};
 
   /// A call that runs longer fails with `ec::deadline_exceeded`, and its
-  /// process is ended; 0: any time. Measured from when the process is given the
-  /// call.
-  std::chrono::nanoseconds max_run_time{0};
+  /// process is ended; 0: any time; none: `max-run-time` of the configuration.
+  /// Measured from when the process is given the call.
+  std::optional<std::chrono::nanoseconds> max_run_time = {};
 
   /// After this many calls a process is replaced by a fresh one; 0: never.
   std::uint64_t max_requests_per_worker = 0;
@@ -128,8 +128,7 @@ public:
   process_stats processes() const;
 
 private:
-  process_pool(caf::actor_system& system, std::shared_ptr<process_host> host,
-               const process_options& options);
+  process_pool(caf::actor_system& system, std::shared_ptr<process_host> host);
 
   std::shared_ptr<process_host> host_;
 };

@@ -322,6 +322,25 @@ TEST_CASE("a call that runs too long is ended with its process",
   CHECK(c.pool.processes().ended == 1);
 }
 
+TEST_CASE("how long a call may run can be configured", "[process_pool]") {
+  auto clock = std::make_shared<test::manual_clock>();
+  test::actor_world world;
+  world.cfg.set("troupe.max-run-time", caf::timespan{3s});
+  process_pool pool{world.sys,
+                    test::all_procedures(),
+                    {.name = "slow",
+                     .processes = 1,
+                     .program = TROUPE_WORKER_PROGRAM,
+                     .clock = clock}};
+  test::gate_folder folder;
+  auto op = pool.call(test::hold, folder.path()).start();
+  folder.await_arrival();
+  clock->advance(3s);
+  auto late = failure_of(std::move(op));
+  CHECK(late.code == ec::deadline_exceeded);
+  CHECK_THAT(late.text, Catch::Contains("max_run_time = 3s"));
+}
+
 TEST_CASE("a call that returns in time is not ended", "[process_pool]") {
   auto clock = std::make_shared<test::manual_clock>();
   crew c{{.processes = 1, .max_run_time = 5s, .clock = clock}};
