@@ -462,6 +462,17 @@ TEST_CASE("a signature that differs over there shows both", "[process_pool]") {
                                && Catch::Contains("int(int)"));
 }
 
+TEST_CASE("arguments that do not decode over there are refused over there",
+          "[process_pool]") {
+  crew c{{.processes = 1, .arguments = {"--other"}}};
+  auto bad = failure_of(c.pool.call(test::move, test::point{1, {"a"}}, 2));
+  CHECK(bad.code == ec::bad_message);
+  CHECK_THAT(bad.text,
+             Catch::Contains("cannot decode the arguments of procedure 'move'")
+                 && Catch::Contains("test::point, int")
+                 && Catch::Contains("troupe_worker_program"));
+}
+
 TEST_CASE("a missing program is one error, before anything is started",
           "[process_pool]") {
   test::actor_world world;

@@ -9,6 +9,30 @@
 
 #include <cstring>
 
+namespace other {
+
+/// What `test::point` might be in a program that was built from other sources:
+/// of the same name, and made of other things.
+struct point {
+  double x = 0;
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, point& value) {
+#if TROUPE_CAF_1
+  return f.object(value).fields(f.field("x", value.x));
+#else
+  return f(value.x);
+#endif
+}
+
+} // namespace other
+
+template <>
+struct troupe::type_speller<other::point> {
+  static std::string text() { return "test::point"; }
+};
+
 int main(int argc, char** argv) {
   std::string_view how = argc > 2 ? argv[2] : "";
   if (how == "--exit")
@@ -25,9 +49,12 @@ int main(int argc, char** argv) {
   auto known = test::all_procedures();
   if (how == "--other") {
     static constexpr troupe::procedure<"echo", int(int)> other_echo;
-    troupe::procedures other;
-    other.add(other_echo, [](int x) { return x; });
-    known = other;
+    static constexpr troupe::procedure<"move",
+                                       other::point(const other::point&, int)>
+        other_move;
+    known = {};
+    known.add(other_echo, [](int x) { return x; })
+        .add(other_move, [](const other::point& from, int) { return from; });
   }
   if (auto status = troupe::run_if_worker(argc, argv, known))
     return *status;
