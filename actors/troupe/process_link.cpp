@@ -30,6 +30,10 @@ constexpr auto short_life = std::chrono::seconds{1};
 constexpr auto first_backoff = std::chrono::milliseconds{10};
 constexpr auto longest_backoff = std::chrono::seconds{1};
 
+// How often a call looks for a process that lives until it takes calls: one may
+// be killed by somebody while it starts.
+constexpr unsigned start_attempts = 3;
+
 // How many lost requests are remembered.
 constexpr std::size_t most_losses = 256;
 
@@ -64,6 +68,7 @@ unsigned process_room::note_lost(const request_key& which,
   if (losses_.size() == most_losses)
     losses_.pop_front();
   losses_.push_back({which, 1, why});
+  has_losses_.store(true, std::memory_order_release);
   return 1;
 }
 
@@ -221,7 +226,7 @@ compat::byte_buffer process_link::call(context& ctx, const procedure_info& what,
   if (owner)
     key.submitted = owner->submitted_at();
   auto may_come_again = key.submitted != steady_clock::time_point{};
-  if (may_come_again) {
+  if (may_come_again && room_.has_losses()) {
     key.arguments = hash_of(what, arguments);
     if (auto why = room_.why_not_again(key); !why.empty())
       throw failure{
@@ -237,6 +242,7 @@ compat::byte_buffer process_link::call(context& ctx, const procedure_info& what,
     try {
       return call_once(ctx, what, arguments, stop);
     } catch (const lost_process& lost) {
+      key.arguments = hash_of(what, arguments);
       auto count = may_come_again ? room_.note_lost(key, lost.why) : attempt;
       if (what.idempotent && attempt == 1 && count < settings.max_lost
           && !stop->stopped())
@@ -342,7 +348,7 @@ process_link::stream(const worker_process& process) const noexcept {
 std::shared_ptr<worker_process>
 process_link::ensure_ready(context& ctx, const procedure_info& what,
                            const stopper& stop) {
-  for (;;) {
+  for (unsigned attempt = 1;;) {
     std::shared_ptr<worker_process> process;
     {
       std::lock_guard guard{mutex_};
@@ -359,8 +365,9 @@ process_link::ensure_ready(context& ctx, const procedure_info& what,
       }
     }
     if (!process->ready.load()) {
-      await_ready(ctx, what, *process, stop);
-      return process;
+      if (await_ready(ctx, what, *process, stop, attempt++ == start_attempts))
+        return process;
+      continue;
     }
     // Whatever is there to be read now was not asked for.
     char byte = 0;
@@ -391,8 +398,10 @@ void process_link::wait_out_backoff(context& ctx, const procedure_info& what,
   }
 }
 
-void process_link::await_ready(context& ctx, const procedure_info& what,
-                               worker_process& process, const stopper& stop) {
+// Returns false if the process has ended and it is worth to try another one.
+bool process_link::await_ready(context& ctx, const procedure_info& what,
+                               worker_process& process, const stopper& stop,
+                               bool last_attempt) {
   frame hello;
   auto status = stream(process).receive(hello, room_.settings.start_timeout);
   switch (status) {
@@ -401,8 +410,12 @@ void process_link::await_ready(context& ctx, const procedure_info& what,
   case frame_status::interrupted:
     throw_stopped(ctx, what, &process, stop);
   case frame_status::ended:
-    if (!process.wait_for_end(room_.settings.kill_grace))
+    if (!process.wait_for_end(room_.settings.kill_grace) || !last_attempt)
       end(process);
+    if (!last_attempt) {
+      drop_failed_start();
+      return false;
+    }
     throw_not_ready(
         what, process,
         fmt::format("ended before it took calls: {}", process.end_text()));
@@ -424,6 +437,13 @@ void process_link::await_ready(context& ctx, const procedure_info& what,
   process.ready.store(true);
   std::lock_guard guard{mutex_};
   failed_starts_ = 0;
+  return true;
+}
+
+void process_link::drop_failed_start() noexcept {
+  room_.lost.fetch_add(1, std::memory_order_relaxed);
+  std::lock_guard guard{mutex_};
+  note_failed_start();
 }
 
 // Ends a process that is of no use any more, and forgets it.
@@ -456,7 +476,7 @@ void process_link::throw_lost(const procedure_info& what,
 // A running call cannot be stopped, but its process can.
 void process_link::throw_stopped(context& ctx, const procedure_info& what,
                                  worker_process* process, const stopper& stop) {
-  auto end = std::string{"before its process was started"};
+  auto end = std::string{"it had no process yet"};
   if (process) {
     this->end(*process);
     room_.ended.fetch_add(1, std::memory_order_relaxed);
@@ -493,11 +513,7 @@ void process_link::throw_not_ready(const procedure_info& what,
                                    worker_process& process,
                                    const std::string& how) {
   end(process);
-  room_.lost.fetch_add(1, std::memory_order_relaxed);
-  {
-    std::lock_guard guard{mutex_};
-    note_failed_start();
-  }
+  drop_failed_start();
   throw failure{ec::worker_lost,
                 fmt::format("procedure '{}' was not called: {} {}; does its "
                             "main call troupe::run_if_worker first?",

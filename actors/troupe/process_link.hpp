@@ -61,8 +61,10 @@ public:
   /// an empty text.
   std::string why_not_again(const request_key& which) const;
 
-  // The last member, so that its thread ends first.
-  process_keeper keeper;
+  /// Returns whether any request has ended a process.
+  bool has_losses() const noexcept {
+    return has_losses_.load(std::memory_order_acquire);
+  }
 
 private:
   struct loss {
@@ -74,6 +76,11 @@ private:
   mutable std::mutex mutex_;
   // The latest ones; few, since requests that do this are few.
   std::deque<loss> losses_;
+  std::atomic<bool> has_losses_{false};
+
+public:
+  // The last member, so that its thread ends first.
+  process_keeper keeper;
 };
 
 class process_link : public std::enable_shared_from_this<process_link> {
@@ -130,8 +137,10 @@ private:
   void process_ended(const worker_process& which) noexcept;
   std::shared_ptr<worker_process>
   ensure_ready(context& ctx, const procedure_info& what, const stopper& stop);
-  void await_ready(context& ctx, const procedure_info& what,
-                   worker_process& process, const stopper& stop);
+  bool await_ready(context& ctx, const procedure_info& what,
+                   worker_process& process, const stopper& stop,
+                   bool last_attempt);
+  void drop_failed_start() noexcept;
   void wait_out_backoff(context& ctx, const procedure_info& what,
                         const stopper& stop);
   compat::byte_buffer call_once(context& ctx, const procedure_info& what,

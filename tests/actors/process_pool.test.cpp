@@ -553,15 +553,15 @@ TEST_CASE("options out of range are refused", "[process_pool]") {
 TEST_CASE("a process that ends before it takes calls fails the call, each time",
           "[process_pool]") {
   crew c{{.processes = 1, .arguments = {"--exit"}}};
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < 2; ++i) {
     auto lost = failure_of(c.pool.call(test::add, 1, 1));
     CHECK(lost.code == ec::worker_lost);
     CHECK_THAT(lost.text, Catch::Contains("ended before it took calls: exit "
                                           "status 7")
                               && Catch::Contains("run_if_worker"));
   }
-  // Each call has started one, and each end at most one more.
-  CHECK(c.pool.processes().started <= 8);
+  // Each call tries three, and one more may be on its way.
+  CHECK(c.pool.processes().started <= 7);
 }
 
 TEST_CASE("a process that never takes calls is given up", "[process_pool]") {
