@@ -621,6 +621,8 @@ worker_cell* dispatcher::reuse() {
   free_cells_.pop_back();
   cell->alive_ = cell->starting_ = true;
   cell->word_.store(worker_cell::awake, std::memory_order_relaxed);
+  // What its former worker was about to do must not decide how this one sleeps.
+  cell->stays_awake_ = false;
   cell->users_.store(1, std::memory_order_relaxed);
   return cell;
 }
