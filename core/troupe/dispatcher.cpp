@@ -731,11 +731,11 @@ void dispatcher::note_progress(worker_cell& cell,
   auto seen = progress_of(cell);
   if (cell.seen_any_ && cell.seen_ == seen)
     return;
+  auto claims =
+      cell.claims_.load(std::memory_order_relaxed) - cell.claims_at_begin_;
   auto first =
-      !cell.seen_any_
-      && cell.lane_.load(std::memory_order_relaxed) == worker_cell::no_lane
-      && cell.claims_.load(std::memory_order_relaxed) - cell.claims_at_begin_
-             <= 1;
+      claims <= 1
+      && cell.lane_.load(std::memory_order_relaxed) == worker_cell::no_lane;
   cell.seen_any_ = true;
   cell.seen_ = seen;
   cell.seen_since_ = first ? cell.since_ : now;
