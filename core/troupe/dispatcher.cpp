@@ -1296,10 +1296,10 @@ std::vector<ref_ptr<batch>> dispatcher::listed() const {
 
 // Whether nobody is left to run what was claimed of the batch: a worker ended
 // in it, and no other one is in it, nor an attempt to come.
-bool dispatcher::lost_the_last(const batch& work) const noexcept {
+bool dispatcher::lost_the_last(batch& work) const noexcept {
   if (!work.worker_lost_ || work.participants_ > 0 || work.has_unclaimed()
       || work.phase_.load() == batch::phase::over
-      || retrying_.contains(const_cast<batch*>(&work)))
+      || retrying_.contains(&work))
     return false;
   return std::none_of(cells_.begin(), cells_.end(), [&](const auto& cell) {
     auto part = cell->nested_;
