@@ -183,7 +183,7 @@ void pool_staff::fail(const failure_ptr& why) {
   settle({{}, why});
 }
 
-void pool_staff::settle(ending how) {
+void pool_staff::settle(const ending& how) {
   std::vector<ref_ptr<shutdown_state>> waiting;
   {
     std::lock_guard guard{mutex_};

@@ -91,7 +91,7 @@ private:
   };
 
   caf::actor coordinator() const;
-  void settle(ending how);
+  void settle(const ending& how);
 
   caf::actor_addr address_;
   std::mutex mutex_;

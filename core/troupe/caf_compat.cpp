@@ -18,6 +18,7 @@
 
 #if TROUPE_CAF_1
 #  include <caf/detail/parser/read_config.hpp>
+#  include <caf/thread_owner.hpp>
 #else
 #  include <caf/detail/parser/read_ini.hpp>
 #endif

@@ -35,6 +35,7 @@ struct completion {
 
 /// A request that was still running when a shutdown gave up waiting for it.
 struct running_request {
+  /// The label of the operation; of a gather of calls, that of the gather.
   std::string label;
 
   /// The number of the worker that runs it.

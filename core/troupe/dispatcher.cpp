@@ -708,6 +708,8 @@ worker_cell* dispatcher::reuse() {
   free_cells_.pop_back();
   cell->alive_ = cell->starting_ = true;
   cell->word_.store(worker_cell::awake, std::memory_order_relaxed);
+  // What its former worker was about to do must not decide how this one sleeps.
+  cell->stays_awake_ = false;
   cell->users_.store(1, std::memory_order_relaxed);
   return cell;
 }
@@ -816,11 +818,11 @@ void dispatcher::note_progress(worker_cell& cell,
   auto seen = progress_of(cell);
   if (cell.seen_any_ && cell.seen_ == seen)
     return;
+  auto claims =
+      cell.claims_.load(std::memory_order_relaxed) - cell.claims_at_begin_;
   auto first =
-      !cell.seen_any_
-      && cell.lane_.load(std::memory_order_relaxed) == worker_cell::no_lane
-      && cell.claims_.load(std::memory_order_relaxed) - cell.claims_at_begin_
-             <= 1;
+      claims <= 1
+      && cell.lane_.load(std::memory_order_relaxed) == worker_cell::no_lane;
   cell.seen_any_ = true;
   cell.seen_ = seen;
   cell.seen_since_ = first ? cell.since_ : now;
@@ -1384,10 +1386,10 @@ std::vector<ref_ptr<batch>> dispatcher::listed() const {
 
 // Whether nobody is left to run what was claimed of the batch: a worker ended
 // in it, and no other one is in it, nor an attempt to come.
-bool dispatcher::lost_the_last(const batch& work) const noexcept {
+bool dispatcher::lost_the_last(batch& work) const noexcept {
   if (!work.worker_lost_ || work.participants_ > 0 || work.has_unclaimed()
       || work.phase_.load() == batch::phase::over
-      || retrying_.contains(const_cast<batch*>(&work)))
+      || retrying_.contains(&work))
     return false;
   return std::none_of(cells_.begin(), cells_.end(), [&](const auto& cell) {
     auto part = cell->nested_;

@@ -401,7 +401,7 @@ private:
   std::string start_text() const;
   void put_off_growth() noexcept;
   void restart_later();
-  bool lost_the_last(const batch& work) const noexcept;
+  bool lost_the_last(batch& work) const noexcept;
   bool end_stuck(worker_cell& cell,
                  std::vector<worker_cell*>& to_wake) noexcept;
   void shed_surplus(std::vector<worker_cell*>& to_wake) noexcept;

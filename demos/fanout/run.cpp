@@ -3,9 +3,12 @@
 
 #include "clients.hpp"
 #include "feed.hpp"
+#include "parts/text.hpp"
 
 #include "troupe/troupe.hpp"
 
+#include <chrono>
+#include <cstdio>
 #include <ranges>
 #include <utility>
 
@@ -147,9 +150,14 @@ ending run::finish(std::chrono::steady_clock::time_point begin) {
                  * static_cast<double>(result.elapsed.count());
   if (offered > 0)
     result.busy = static_cast<double>(live_->busy_ns.load()) / offered;
-  // Ends the pool first: what it has completed, it has told by then. All that
-  // was started has returned, so there is nothing in the receipt to tell.
-  pool_.shutdown().get();
+  // Ends the pool first: what it has completed, it has told by then. What does
+  // not return in time is named, so that the user knows what the program waits
+  // for.
+  for (const auto& left : pool_.shutdown().get().still_running)
+    std::fprintf(
+        stderr, "fanout: still running after %s: %s\n",
+        parts::human(std::chrono::steady_clock::now() - left.since).c_str(),
+        parts::printable(left.label).c_str());
   result.observed = dismiss(sys_, observer_);
   return result;
 }

@@ -1,8 +1,11 @@
 // Mirroring; see the header.
 #include "run.hpp"
 
+#include "parts/text.hpp"
 #include "troupe/http_client.hpp"
 
+#include <chrono>
+#include <cstdio>
 #include <exception>
 #include <stdexcept>
 #include <utility>
@@ -282,8 +285,13 @@ ending run::execute() {
     co_await std::move(all);
   };
   troupe::run(sys_, everything);
-  // What a deadline has left behind returns soon: it was asked to stop.
-  pool_.shutdown().get();
+  // What a deadline or a signal has left behind returns soon: it was asked to
+  // stop. If it does not, the user should know what the program waits for.
+  for (const auto& left : pool_.shutdown().get().still_running)
+    std::fprintf(
+        stderr, "mirror: still running after %s: %s\n",
+        parts::human(std::chrono::steady_clock::now() - left.since).c_str(),
+        parts::printable(left.label).c_str());
   reader_.shutdown().get();
   ending result;
   result.elapsed = std::chrono::steady_clock::now() - begin;

@@ -4,8 +4,8 @@
 
 #include "actor_ways.hpp"
 #include "captured_log.hpp"
-#include "child.hpp"
 #include "gate.hpp"
+#include "run_child.hpp"
 
 #include "troupe/worker.hpp"
 

@@ -119,7 +119,9 @@ TEST_CASE("a worker whose start hook throws takes no request, and the caller "
     options.on_worker_stop = [&](int) { ++stops; };
     troupe::pool pool{world.sys, options};
     auto ran = std::make_shared<test::tally>();
-    auto call = [&](auto*) { return pool.run([ran] { ran->add(); }); };
+    auto call = [&](caf::event_based_actor*) {
+      return pool.run([ran] { ran->add(); });
+    };
     auto first = hear(how, world.sys, call);
     CHECK(first.code() == ec::resource_unavailable);
     CHECK(ran->value() == 0);

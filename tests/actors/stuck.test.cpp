@@ -4,10 +4,10 @@
 
 #include "actor_ways.hpp"
 #include "captured_log.hpp"
-#include "child.hpp"
 #include "gate.hpp"
 #include "mail.hpp"
 #include "manual_clock.hpp"
+#include "run_child.hpp"
 
 #include <catch2/catch.hpp>
 

@@ -122,6 +122,24 @@ TEST_CASE("a call that runs for max-run-time raises one alarm, just then",
   CHECK(crew.home().watch(alarms) == troupe::clock::time_point::max());
 }
 
+// The claim made it look as if the worker had gone on to another call, and the
+// alarm came late or never.
+TEST_CASE("a call that was looked at before it was claimed is no later one",
+          "[stuck]") {
+  test::manual_time time;
+  scripted_crew crew{guarded(1, 0, time)};
+  std::size_t alarms = 0;
+  auto made = make_batch([&] {
+    time.clock->advance(10s);
+    alarms = watch(crew).size();
+  });
+  troupe::worker_cell* cell = nullptr;
+  auto found = begin(crew, made.ref(), cell);
+  CHECK(watch(crew).empty());
+  crew.run_all(*cell, found);
+  CHECK(alarms == 1);
+}
+
 TEST_CASE("a worker that gets on is not stuck, however long its batch takes",
           "[stuck]") {
   test::manual_time time;

@@ -25,12 +25,13 @@ int main(int argc, char** argv) {
   {
     troupe::config cfg;
     caf::actor_system sys{cfg};
-    troupe::pool pool{sys,
-                      {.name = "io",
-                       .drain_timeout = 10ms,
-                       .max_run_time = 10ms,
-                       .on_stuck = opens ? troupe::on_stuck::wait
-                                         : troupe::on_stuck::quick_exit}};
+    troupe::pool pool{
+        sys,
+        troupe::pool_options{.name = "io",
+                             .drain_timeout = 10ms,
+                             .max_run_time = 10ms,
+                             .on_stuck = opens ? troupe::on_stuck::wait
+                                               : troupe::on_stuck::quick_exit}};
     auto stuck = pool.run([] { shut.pass(); }).label("mount").start();
     shut.wait_for_arrivals();
     if (shut_down && pool.shutdown().get().still_running.size() != 1)

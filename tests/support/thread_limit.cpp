@@ -68,7 +68,7 @@ int main() {
   {
     troupe::config cfg;
     caf::actor_system sys{cfg};
-    troupe::pool pool{sys, {.name = "io", .workers = 8}};
+    troupe::pool pool{sys, troupe::pool_options{.name = "io", .workers = 8}};
     pool.run([] {}).get();
     limit_threads(true);
     // All there is to do is done by the one worker.
@@ -90,7 +90,7 @@ int main() {
     require(log.about("worker io-") == 1, "said of whom");
     auto refused = false;
     try {
-      troupe::pool other{sys, {.name = "db"}};
+      troupe::pool other{sys, troupe::pool_options{.name = "db"}};
     } catch (const troupe::failure& err) {
       refused =
           err.code() == troupe::ec::resource_unavailable
@@ -105,7 +105,7 @@ int main() {
     require(pool.stats().missing == 0, "nobody missing");
     require(pool.shutdown().get().still_running.empty(), "receipt");
     // A shutdown that has to cancel, without a thread to do so.
-    troupe::pool last{sys, {.name = "last", .workers = 1}};
+    troupe::pool last{sys, troupe::pool_options{.name = "last", .workers = 1}};
     test::gate shut;
     auto busy = last.run([&](troupe::context& ctx) {
                       auto hook = ctx.on_cancel([&] { shut.open(); });
