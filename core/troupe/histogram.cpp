@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <new>
 #include <utility>
 
@@ -16,6 +17,19 @@ namespace {
 template <class T>
 void add(std::atomic<T>& to, T n) noexcept {
   to.store(to.load(std::memory_order_relaxed) + n, std::memory_order_release);
+}
+
+constexpr auto most = std::numeric_limits<std::int64_t>::max();
+
+// Returns the sum, or `most` if that is less: a million requests of ten days.
+std::int64_t sum_of(std::int64_t a, std::int64_t b) noexcept {
+  std::int64_t result = 0;
+  return __builtin_add_overflow(a, b, &result) ? most : result;
+}
+
+std::int64_t product_of(std::int64_t a, std::uint64_t n) noexcept {
+  std::int64_t result = 0;
+  return __builtin_mul_overflow(a, n, &result) ? most : result;
 }
 
 } // namespace
@@ -121,7 +135,8 @@ void histogram::record(std::chrono::nanoseconds value,
   // Before the count: who sees the count finds it within the maximum.
   if (ticks > max_.load(std::memory_order_relaxed))
     max_.store(ticks, std::memory_order_release);
-  add(sum_, ticks * static_cast<std::int64_t>(n));
+  sum_.store(sum_of(sum_.load(std::memory_order_relaxed), product_of(ticks, n)),
+             std::memory_order_release);
   add((*counts)[at.slot], n);
 }
 
@@ -136,7 +151,8 @@ void histogram::merge(const histogram& other) noexcept {
   auto theirs = other.max_.load(std::memory_order_acquire);
   if (theirs > max_.load(std::memory_order_relaxed))
     max_.store(theirs, std::memory_order_release);
-  add(sum_, other.sum_.load(std::memory_order_acquire));
+  sum_.store(sum_of(sum_.load(std::memory_order_relaxed), other.sum().count()),
+             std::memory_order_release);
   add(clamped_, other.clamped());
   add(lost_, other.lost() + missing);
 }
@@ -152,8 +168,8 @@ histogram histogram::since(const histogram& earlier) const {
     if (counts == nullptr)
       throw std::bad_alloc{};
     add((*counts)[at.slot], n - seen);
-    auto most = static_cast<std::int64_t>(highest(at));
-    result.max_ = std::min(most, max_.load(std::memory_order_acquire));
+    result.max_ = std::min(static_cast<std::int64_t>(highest(at)),
+                           max_.load(std::memory_order_acquire));
   });
   result.sum_ = sum_.load() - earlier.sum_.load();
   result.clamped_ = clamped() - earlier.clamped();
@@ -179,20 +195,28 @@ std::chrono::nanoseconds histogram::sum() const noexcept {
 
 std::chrono::nanoseconds histogram::mean() const noexcept {
   auto n = count();
-  return n == 0 ? std::chrono::nanoseconds{0}
-                : sum() / static_cast<std::int64_t>(n);
+  if (n == 0)
+    return std::chrono::nanoseconds{0};
+  auto total = sum();
+  if (total.count() < most)
+    return total / static_cast<std::int64_t>(n);
+  return std::chrono::nanoseconds{
+      static_cast<std::int64_t>(sum_of_middles() / static_cast<double>(n))};
+}
+
+double histogram::sum_of_middles() const noexcept {
+  double result = 0;
+  for_each([&](position at, std::uint64_t n) {
+    result += static_cast<double>(n) * static_cast<double>(middle(at).count());
+  });
+  return result;
 }
 
 double histogram::squared_variation() const noexcept {
-  double n = 0;
-  double total = 0;
-  for_each([&](position at, std::uint64_t x) {
-    n += static_cast<double>(x);
-    total += static_cast<double>(x) * static_cast<double>(middle(at).count());
-  });
-  if (total <= 0)
+  auto n = static_cast<double>(count());
+  auto mean = sum_of_middles() / n;
+  if (!(mean > 0))
     return 0;
-  auto mean = total / n;
   double squares = 0;
   for_each([&](position at, std::uint64_t x) {
     auto off = static_cast<double>(middle(at).count()) / mean - 1;

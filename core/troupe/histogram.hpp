@@ -75,7 +75,8 @@ public:
   /// Returns the longest duration; 0 if there is none.
   std::chrono::nanoseconds max() const noexcept;
 
-  /// Returns the sum of all durations.
+  /// Returns the sum of all durations; the greatest number of nanoseconds, 292
+  /// years, if it is more.
   std::chrono::nanoseconds sum() const noexcept;
 
   /// Returns the mean; 0 if there is nothing to take it of.
@@ -117,6 +118,7 @@ private:
   }
 
   octave* ensure(std::size_t number) noexcept;
+  double sum_of_middles() const noexcept;
   void swap(histogram& other) noexcept;
 
   template <class Visit>

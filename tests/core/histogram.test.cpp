@@ -156,6 +156,19 @@ TEST_CASE("more than ten days counts as ten days, and is counted",
   CHECK(seen.quantile(0.9) <= histogram::limit);
 }
 
+TEST_CASE("a sum of more than 292 years stays there", "[histogram]") {
+  histogram seen;
+  seen.record(histogram::limit, 1'000'000);
+  seen.record(histogram::limit, 1'000'000);
+  CHECK(seen.sum() == nanoseconds::max());
+  CHECK(static_cast<double>(seen.mean().count())
+        == Approx(static_cast<double>(histogram::limit.count()))
+               .epsilon(histogram::error));
+  histogram twice{seen};
+  twice.merge(seen);
+  CHECK(twice.sum() == nanoseconds::max());
+}
+
 TEST_CASE("a negative duration counts as none", "[histogram]") {
   histogram seen;
   seen.record(nanoseconds{-5});
