@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -10,6 +11,7 @@
 #include "troupe/erlang.hpp"
 #include "troupe/error.hpp"
 #include "troupe/readable.hpp"
+#include "troupe/stats.hpp"
 
 namespace troupe {
 
@@ -257,6 +259,28 @@ advice advise(const workload& seen, const sizing_goal& goal) {
                        samples == 1 ? "request" : "requests",
                        readable(observed), readable_share(error), range));
   return result;
+}
+
+advice advise(const pool_stats& stats, const sizing_goal& goal) {
+  auto all = stats.total();
+  workload seen;
+  seen.pool = stats.name;
+  seen.arrived = stats.arrived;
+  seen.observed = stats.active;
+  seen.waited = std::move(all.waited);
+  seen.ran = std::move(all.ran);
+  seen.cpu_share = all.cpu_share();
+  seen.workers = stats.max_workers;
+  auto time = static_cast<double>(stats.active.count())
+              * static_cast<double>(stats.max_workers);
+  if (time > 0)
+    seen.utilisation =
+        std::min(1.0, static_cast<double>(stats.busy_time.count()) / time);
+  seen.refused = stats.refused;
+  seen.max_queued = stats.max_queued;
+  seen.blocked_by_key = stats.blocked_by_key;
+  seen.submissions = stats.submissions;
+  return advise(seen, goal);
 }
 
 } // namespace troupe

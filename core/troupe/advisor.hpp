@@ -14,6 +14,8 @@
 
 namespace troupe {
 
+struct pool_stats;
+
 /// What was measured of a pool, as far as advice needs it.
 struct workload {
   std::string pool;
@@ -124,5 +126,9 @@ struct advice {
 /// Source: Little's law; Erlang C; Allen and Cunneen for service times that are
 ///         not exponential.
 advice advise(const workload& seen, const sizing_goal& goal = {});
+
+/// As above, from a snapshot of the pool: over all labels, and over the time
+/// from its first submission until its workers were busy last.
+advice advise(const pool_stats& stats, const sizing_goal& goal = {});
 
 } // namespace troupe

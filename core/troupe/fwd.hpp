@@ -16,16 +16,22 @@ class clock;
 class context;
 class event;
 class failure;
+class histogram;
 class latch;
 class permit;
 class pool;
 class semaphore;
 
+struct advice;
 struct completion;
+struct label_stats;
 struct pool_options;
 struct pool_stats;
 struct receipt;
 struct resource_spec;
+struct sizing_goal;
+struct worker_stats;
+struct workload;
 
 template <class T>
 class channel;
