@@ -6,6 +6,7 @@
 #include <mutex>
 #include <random>
 #include <thread>
+#include <utility>
 
 #include "troupe/dispatcher.hpp"
 #include "troupe/worker_cell.hpp"
@@ -683,7 +684,8 @@ batch::share::~share() {
   }
   if constexpr (measured)
     if (!nested_)
-      cell_.record().end(label_, mark_);
+      if (cell_.record().end(label_, mark_))
+        judge();
   if (auto progress = batch_.meter())
     progress->add_running(-1);
 }
@@ -807,6 +809,13 @@ bool batch::share::take_attention() const noexcept {
   return cell_.home().take_attention(batch_.priority_);
 }
 
+// There is more known of how requests of this label compute.
+void batch::share::judge() noexcept {
+  if (auto seen = cell_.record().find(label_))
+    cell_.home().judge(label_, std::chrono::nanoseconds{seen->computed.load()},
+                       std::chrono::nanoseconds{seen->sampled.load()});
+}
+
 // Looks at the clock were made for the claims anyway; what is measured of
 // requests that were claimed together costs as much as one of them would.
 void batch::share::measure(std::uint32_t ran,
@@ -823,8 +832,8 @@ void batch::share::measure(std::uint32_t ran,
     each_ = spent / ran;
     record.returned(label_, each_, ran);
   }
-  if (!nested_)
-    record.advance(label_, now);
+  if (!nested_ && record.advance(label_, now))
+    judge();
 }
 
 void batch::share::tune(std::uint32_t ran) noexcept {

@@ -377,6 +377,7 @@ public:
 private:
   void measure(std::uint32_t ran,
                std::chrono::steady_clock::time_point now) noexcept;
+  void judge() noexcept;
   bool take_attention() const noexcept;
   void use_lane() noexcept;
   bool steal(index_range& started) noexcept;

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "troupe/log.hpp"
+#include "troupe/readable.hpp"
 
 namespace troupe {
 
@@ -34,6 +35,20 @@ std::string about(std::chrono::nanoseconds time) {
     return to_text(floor<seconds>(time));
   return to_text(time >= milliseconds{1} ? floor<milliseconds>(time) : time);
 }
+
+// How long requests must have computed on one worker before the log says so.
+constexpr auto long_enough_to_judge = std::chrono::seconds{10};
+
+// All dispatchers of the process. Never destroyed: workers may outlive main.
+struct all_dispatchers {
+  std::mutex mutex;
+  std::vector<dispatcher*> list;
+
+  static all_dispatchers& get() {
+    static auto instance = new all_dispatchers;
+    return *instance;
+  }
+};
 
 // Batches finished so far in this process; numbers their completions.
 std::atomic<std::uint64_t> completions{0};
@@ -114,9 +129,33 @@ dispatcher::dispatcher(effective_options options, std::unique_ptr<staff> crew)
       clock_{options_.clock ? *options_.clock : steady_clock()},
       staff_{std::move(crew)},
       began_{std::chrono::steady_clock::now()},
-      max_workers_{options_.workers} {}
+      max_workers_{options_.workers} {
+  auto& all = all_dispatchers::get();
+  std::lock_guard guard{all.mutex};
+  all.list.push_back(this);
+}
 
-dispatcher::~dispatcher() = default;
+dispatcher::~dispatcher() {
+  auto& all = all_dispatchers::get();
+  std::lock_guard guard{all.mutex};
+  all.list.erase(std::find(all.list.begin(), all.list.end(), this));
+}
+
+std::vector<pool_stats> stats_of_all_pools() {
+  // The last reference to one must not go under the lock.
+  std::vector<ref_ptr<dispatcher>> found;
+  auto& all = all_dispatchers::get();
+  {
+    std::lock_guard guard{all.mutex};
+    for (auto one : all.list)
+      if (one->try_ref())
+        found.emplace_back(one, adopt_ref);
+  }
+  std::vector<pool_stats> result;
+  for (auto& one : found)
+    result.push_back(one->stats());
+  return result;
+}
 
 // -- properties ---------------------------------------------------------------
 
@@ -224,6 +263,30 @@ pool_stats dispatcher::stats() const {
     result.labels.push_back(std::move(of));
   }
   return result;
+}
+
+void dispatcher::judge(std::uint8_t label, std::chrono::nanoseconds computed,
+                       std::chrono::nanoseconds measured) noexcept {
+  auto& said = counts_[label].judged;
+  if (cooperative() || measured < long_enough_to_judge
+      || said.load(std::memory_order_relaxed))
+    return;
+  label_stats of;
+  of.sampled = measured;
+  of.computed = computed;
+  std::size_t cores = std::max(std::thread::hardware_concurrency(), 1u);
+  if (of.cpu_share() < 0.9 || max_workers() <= cores || said.exchange(true))
+    return;
+  try {
+    write_log(log_level::warning, name(),
+              fmt::format("label '{}': {} CPU: CPU-bound; more than {} {} "
+                          "cannot help; use compute_pool",
+                          on_one_line(labels_.label_of(label)),
+                          readable_share(*of.cpu_share()), cores,
+                          cores == 1 ? "worker" : "workers"));
+  } catch (const std::bad_alloc&) {
+    // A line that there is no memory for is lost.
+  }
 }
 
 // Batches wait in order of arrival, but for those that were blocked meanwhile,

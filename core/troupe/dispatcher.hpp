@@ -164,6 +164,12 @@ public:
   /// the queue, not while it adds up what was measured.
   pool_stats stats() const;
 
+  /// Says in the log, once for each label, that its requests compute and that
+  /// there are more workers than cores, when a worker has seen that for long:
+  /// they computed so much of the time that it has measured.
+  void judge(std::uint8_t label, std::chrono::nanoseconds computed,
+             std::chrono::nanoseconds measured) noexcept;
+
   /// Returns the number under which requests of the label are measured.
   std::uint8_t number_of(std::string_view label) noexcept {
     return label.empty() ? label_book::none : labels_.number_of(label);
@@ -336,6 +342,8 @@ private:
     std::atomic<std::uint64_t> cancelled{0};
     std::atomic<std::uint64_t> expired{0};
     std::atomic<std::uint64_t> late{0};
+    // Whether the log says that they compute.
+    std::atomic<bool> judged{false};
   };
 
   // Batches to be dropped when the lock is free: these may be the last

@@ -17,9 +17,9 @@ namespace {
 using row = std::vector<std::string>;
 
 row header() {
-  return {"label",   "succeeded",  "failed", "cancelled", "expired",
-          "late",    "waited p50", "p90",    "p99",       "max",
-          "ran p50", "p90",        "p99",    "max",       "CPU"};
+  return {"label",      "succeeded", "failed", "cancelled", "expired", "late",
+          "waited p50", "p90",       "p99",    "max",       "ran p50", "p90",
+          "p99",        "max",       "CPU",    "kind"};
 }
 
 void add_quantiles(row& to, const histogram& of) {
@@ -36,6 +36,7 @@ row row_of(const label_stats& of, std::string name) {
   add_quantiles(result, of.ran);
   auto share = of.cpu_share();
   result.push_back(share ? readable_share(*share) : "-");
+  result.emplace_back(share ? of.bound() : "-");
   return result;
 }
 
@@ -62,6 +63,14 @@ std::optional<double> label_stats::cpu_share() const noexcept {
     return std::nullopt;
   return static_cast<double>(computed.count())
          / static_cast<double>(sampled.count());
+}
+
+std::string_view label_stats::bound() const noexcept {
+  auto share = cpu_share();
+  return !share          ? std::string_view{}
+         : *share >= 0.9 ? std::string_view{"CPU-bound"}
+         : *share <= 0.5 ? std::string_view{"I/O-bound"}
+                         : std::string_view{"mixed"};
 }
 
 void label_stats::merge(const label_stats& other) noexcept {

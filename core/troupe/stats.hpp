@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "troupe/histogram.hpp"
@@ -41,14 +42,18 @@ struct label_stats {
   /// requests that were claimed together share what they took.
   histogram ran;
 
-  /// How long workers computed, of the time in which that was measured.
+  /// How long workers computed, or waited for a core to compute on, of the time
+  /// in which that was measured.
   std::chrono::nanoseconds computed{0};
   std::chrono::nanoseconds sampled{0};
 
-  /// Returns the share of their running time that requests compute: near 1
-  /// they are CPU-bound, near 0 they wait. None: measured for less than a
-  /// millisecond.
+  /// Returns the share of their running time that requests compute, or would if
+  /// a core were free. None: measured for less than a millisecond.
   std::optional<double> cpu_share() const noexcept;
+
+  /// Returns "CPU-bound" from a share of 0.9, "I/O-bound" up to a half, "mixed"
+  /// between, and nothing where the share is not known.
+  std::string_view bound() const noexcept;
 
   /// Adds what `other` says to this, but for its label.
   void merge(const label_stats& other) noexcept;
@@ -195,6 +200,9 @@ struct pool_stats {
   /// Returns what was measured of all labels together.
   label_stats total() const;
 };
+
+/// Returns a snapshot of each pool of this process, in order of age.
+std::vector<pool_stats> stats_of_all_pools();
 
 /// Returns a table: a line for the workers, one for the queue, and one for each
 /// label with outcomes and times. Lines end in a line feed.

@@ -19,6 +19,11 @@ namespace troupe {
 /// Returns how long the calling thread has computed.
 std::chrono::nanoseconds thread_cpu_time() noexcept;
 
+/// Returns how long the calling thread has computed, or would have if a core
+/// had been free: with many workers on few cores, the time spent computing says
+/// little about what requests do.
+std::chrono::nanoseconds thread_cpu_demand() noexcept;
+
 /// The measurements of one worker. It writes; anybody may read meanwhile.
 class worker_record {
 public:
@@ -29,8 +34,8 @@ public:
     histogram waited;
     histogram ran;
 
-    /// How long the worker computed, in nanoseconds, and in how much time:
-    /// summed over samples.
+    /// How long the worker computed, or waited for a core, in nanoseconds, and
+    /// in how much time: summed over samples.
     std::atomic<std::int64_t> computed{0};
     std::atomic<std::int64_t> sampled{0};
   };
@@ -49,11 +54,11 @@ public:
   void begin(time_point now) noexcept;
 
   /// The worker has spent its time on requests of the label, up to now, and
-  /// goes on.
-  void advance(std::uint8_t label, time_point now) noexcept;
+  /// goes on. Returns whether there is more known now of how it computes.
+  bool advance(std::uint8_t label, time_point now) noexcept;
 
   /// As `advance`, but the worker leaves.
-  void end(std::uint8_t label, time_point now) noexcept;
+  bool end(std::uint8_t label, time_point now) noexcept;
 
   /// `n` requests have returned which took `each`.
   void returned(std::uint8_t label, std::chrono::nanoseconds each,

@@ -6,6 +6,7 @@
 #include "troupe/advisor.hpp"
 #include "troupe/format.hpp"
 #include "troupe/group_batch.hpp"
+#include "troupe/log.hpp"
 #include "troupe/map_batch.hpp"
 #include "troupe/run_batch.hpp"
 
@@ -377,10 +378,10 @@ TEST_CASE("statistics read as a table", "[stats]") {
       R"(pool 'io': 3 of 8 workers: 2 busy, 0 stuck, 1 idle; longest running 1.20 s; busy 25 % of 1 s, 20 % of 10 s, 1.0 % of 60 s
 queue: 4 queued, the oldest for 30.0 ms; 0 refused
 )"
-      R"(  label        succeeded  failed  cancelled  expired  late  waited p50      p90      p99      max  ran p50      p90      p99      max   CPU
-  -                   12       0          0        0     0     1.00 ms  1.00 ms  1.00 ms  1.00 ms  20.0 ms  20.0 ms  20.0 ms  20.0 ms  97 %
-  new\x0aline          0       0          1        0     0           -        -        -        -        -        -        -        -     -
-  all                 12       0          1        0     0     1.00 ms  1.00 ms  1.00 ms  1.00 ms  20.0 ms  20.0 ms  20.0 ms  20.0 ms  97 %
+      R"(  label        succeeded  failed  cancelled  expired  late  waited p50      p90      p99      max  ran p50      p90      p99      max   CPU       kind
+  -                   12       0          0        0     0     1.00 ms  1.00 ms  1.00 ms  1.00 ms  20.0 ms  20.0 ms  20.0 ms  20.0 ms  97 %  CPU-bound
+  new\x0aline          0       0          1        0     0           -        -        -        -        -        -        -        -     -          -
+  all                 12       0          1        0     0     1.00 ms  1.00 ms  1.00 ms  1.00 ms  20.0 ms  20.0 ms  20.0 ms  20.0 ms  97 %  CPU-bound
 )");
 }
 
@@ -401,6 +402,58 @@ TEST_CASE("advice prints as its text", "[stats][advisor]") {
   troupe::advice said;
   said.text = "more";
   CHECK(fmt::format("{}", said) == "more");
+}
+
+TEST_CASE("requests are CPU-bound, I/O-bound or mixed by what they compute",
+          "[stats]") {
+  label_stats seen;
+  CHECK(seen.bound().empty());
+  seen.sampled = 1s;
+  seen.computed = 900ms;
+  CHECK(seen.bound() == "CPU-bound");
+  seen.computed = 899ms;
+  CHECK(seen.bound() == "mixed");
+  seen.computed = 500ms;
+  CHECK(seen.bound() == "I/O-bound");
+}
+
+TEST_CASE("that requests compute is said once in the log, when it holds for "
+          "long and there are more workers than cores",
+          "[stats]") {
+  std::vector<std::string> lines;
+  auto before = troupe::set_log_sink(
+      [&](const troupe::log_entry& entry) { lines.push_back(entry.text); });
+  auto cores = std::max<std::size_t>(std::thread::hardware_concurrency(), 1);
+  thread_crew crew{cores + 1};
+  auto label = crew.home().number_of("resize");
+  for (auto x :
+       {0ns, std::chrono::nanoseconds{9s}, std::chrono::nanoseconds{10s},
+        std::chrono::nanoseconds{20s}}) {
+    crew.home().judge(label, x * 97 / 100, x);
+    CHECK(lines.size() == (x >= 10s ? 1u : 0u));
+  }
+  // Of another label, which waits; and in a pool that fits.
+  crew.home().judge(crew.home().number_of("load"), 1s, 20s);
+  thread_crew few{cores};
+  few.home().judge(few.home().number_of("resize"), 20s, 20s);
+  troupe::set_log_sink(before);
+  REQUIRE(lines.size() == 1);
+  CHECK_THAT(lines[0],
+             Contains("label 'resize': 97 % CPU: CPU-bound; more than "
+                      + std::to_string(cores)));
+}
+
+TEST_CASE("all pools of the process can be looked at", "[stats]") {
+  auto before = troupe::stats_of_all_pools().size();
+  {
+    thread_crew first{1};
+    thread_crew second{2};
+    auto all = troupe::stats_of_all_pools();
+    REQUIRE(all.size() == before + 2);
+    CHECK(all[before].max_workers == 1);
+    CHECK(all[before + 1].max_workers == 2);
+  }
+  CHECK(troupe::stats_of_all_pools().size() == before);
 }
 
 TEST_CASE("the CPU share is not known of what was hardly measured", "[stats]") {
