@@ -19,6 +19,7 @@
 #include "troupe/operation.hpp"
 #include "troupe/options.hpp"
 #include "troupe/run_batch.hpp"
+#include "troupe/stats.hpp"
 
 namespace troupe {
 

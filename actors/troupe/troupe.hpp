@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include "troupe/advisor.hpp"
 #include "troupe/as_completed.hpp"
 #include "troupe/barrier.hpp"
 #include "troupe/channel.hpp"
@@ -12,6 +13,7 @@
 #include "troupe/error.hpp"
 #include "troupe/event.hpp"
 #include "troupe/first.hpp"
+#include "troupe/format.hpp"
 #include "troupe/gather.hpp"
 #include "troupe/latch.hpp"
 #include "troupe/log.hpp"
@@ -26,6 +28,7 @@
 #include "troupe/semaphore.hpp"
 #include "troupe/settled.hpp"
 #include "troupe/shield.hpp"
+#include "troupe/stats.hpp"
 #include "troupe/stream.hpp"
 #include "troupe/task.hpp"
 #include "troupe/task_group.hpp"

@@ -133,18 +133,17 @@ void worker::work() {
 void worker::serve(worker_cell::hand_off& found) {
   for (;;) {
     auto woken = std::chrono::steady_clock::now();
-    auto mark = woken;
+    cell_->set_mark(woken);
     cell_->stay_awake(false);
     while (found.work || found.again) {
       if (found.again || !home_->take_up(*cell_, *found.work)) {
         found = home_->next(*cell_, nullptr, leave_reason::exhausted);
-        mark = std::chrono::steady_clock::now();
+        cell_->set_mark(std::chrono::steady_clock::now());
         continue;
       }
       auto why = found.work->participate(*cell_, false);
-      auto ended = std::chrono::steady_clock::now();
-      cell_->add_busy_time(ended - std::exchange(mark, ended));
-      cell_->stay_awake(!home_->cooperative() && ended - woken < wake_time);
+      cell_->stay_awake(!home_->cooperative()
+                        && cell_->mark() - woken < wake_time);
       found = home_->next(*cell_, found.work, why);
       if (home_->cooperative() && found.work) {
         later_ = std::move(found);

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <random>
 #include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -29,6 +30,10 @@ constexpr std::uint32_t max_chunk = 4096;
 // as long as they may have to wait for it. A guess, a tenth of what people
 // notice.
 constexpr auto slice_time = std::chrono::milliseconds{10};
+
+// Whether the requests are measured: TROUPE_STATISTICS of the build. Off, to
+// see what that costs.
+constexpr bool measured = TROUPE_STATISTICS;
 
 // Below this, claiming in chunks saves less than the lanes cost.
 constexpr std::uint32_t min_size_for_lanes = 64;
@@ -712,15 +717,18 @@ void batch::drop_if_unwanted() noexcept {
 // -- share --------------------------------------------------------------------
 
 batch::share::share(batch& owner, worker_cell& cell, bool nested) noexcept
-    : batch_{owner}, cell_{cell} {
+    : batch_{owner}, cell_{cell}, nested_{nested} {
   owner.drop_if_unwanted();
   if (auto progress = owner.meter())
     progress->add_running(1);
-  // A single request is not worth a look at the clock, nor interrupted.
-  if (owner.size() == 1)
-    return;
-  mark_ = std::chrono::steady_clock::now();
-  if (nested)
+  mark_ = nested ? std::chrono::steady_clock::now() : cell.mark();
+  if constexpr (measured) {
+    label_ = cell.home().number_of(owner.label());
+    if (!nested)
+      cell.record().begin(mark_);
+  }
+  // A single request cannot be interrupted.
+  if (owner.size() == 1 || nested)
     return;
   attention_ = &cell.home().attention(owner.priority_);
   if (cell.home().cooperative())
@@ -733,6 +741,10 @@ batch::share::~share() {
     if (attention_)
       cell_.use_lane(worker_cell::no_lane);
   }
+  if constexpr (measured)
+    if (!nested_)
+      if (cell_.record().end(label_, mark_))
+        judge();
   if (auto progress = batch_.meter())
     progress->add_running(-1);
 }
@@ -742,8 +754,9 @@ bool batch::share::claim(index_range& started) noexcept {
   cell_.count_claim();
   auto& next = batch_.unclaimed_;
   auto size = batch_.size_;
-  if (batch_.retries_.load(std::memory_order_relaxed) > 0
-      && batch_.take_retry(started))
+  retried_ = batch_.retries_.load(std::memory_order_relaxed) > 0
+             && batch_.take_retry(started);
+  if (retried_)
     return true;
   if (next.load(std::memory_order_relaxed) >= size)
     return steal(started);
@@ -862,10 +875,40 @@ bool batch::share::take_attention() const noexcept {
   return cell_.home().take_attention(batch_.priority_);
 }
 
+// There is more known of how requests of this label compute.
+void batch::share::judge() noexcept {
+  if (auto seen = cell_.record().find(label_))
+    cell_.home().judge(label_, std::chrono::nanoseconds{seen->computed.load()},
+                       std::chrono::nanoseconds{seen->sampled.load()});
+}
+
+// Looks at the clock were made for the claims anyway; what is measured of
+// requests that were claimed together costs as much as one of them would.
+void batch::share::measure(std::uint32_t ran,
+                           std::chrono::steady_clock::time_point now) noexcept {
+  auto& record = cell_.record();
+  auto spent = now - mark_;
+  if (!retried_ && ran > 0)
+    record.started(label_, mark_ - batch_.submitted_at_, ran);
+  if (ran > 1 && spent > 4 * chunk_time && spent > 4 * ran * each_) {
+    // Tiny requests were expected, and there was a slow one among them.
+    record.returned(label_, each_, ran - 1);
+    record.returned(label_, spent - (ran - 1) * each_, 1);
+  } else if (ran > 0) {
+    each_ = spent / ran;
+    record.returned(label_, each_, ran);
+  }
+  if (!nested_ && record.advance(label_, now))
+    judge();
+}
+
 void batch::share::tune(std::uint32_t ran) noexcept {
   auto now = std::chrono::steady_clock::now();
+  if constexpr (measured)
+    measure(ran, now);
   auto spent = now - mark_;
   mark_ = now;
+  cell_.set_mark(now);
   auto each = std::max<std::int64_t>(1, spent.count() / std::max(1u, ran));
   auto fit = static_cast<std::uint64_t>(
       std::chrono::nanoseconds{chunk_time}.count() / each);

@@ -308,6 +308,8 @@ private:
   bool holds_key_ = false;
   // Whether a modifier says how this batch, by itself, is to be served.
   bool modified_ = false;
+  // Whether it ever waited for room at its key.
+  bool was_blocked_ = false;
   bool may_repeat_ = false;
   bool measured_ = false;
   bool in_group_ = false;
@@ -377,11 +379,14 @@ public:
   /// Returns whether it is time to let others use the thread.
   bool slice_is_over() const noexcept { return mark_ >= slice_end_; }
 
-  /// Adapts how many requests are claimed next time to how long `ran` requests
-  /// took: many when they are tiny, one when they block.
+  /// Measures how long `ran` requests took, and adapts how many are claimed
+  /// next time: many when they are tiny, one when they block.
   void tune(std::uint32_t ran) noexcept;
 
 private:
+  void measure(std::uint32_t ran,
+               std::chrono::steady_clock::time_point now) noexcept;
+  void judge() noexcept;
   bool take_attention() const noexcept;
   void use_lane() noexcept;
   bool steal(index_range& started) noexcept;
@@ -392,10 +397,16 @@ private:
   // How many workers the dispatcher wants back; null if this one cannot come.
   // Looked at between any two requests, hence at hand.
   const std::atomic<std::int32_t>* attention_ = nullptr;
+  const bool nested_;
   bool in_lane_ = false;
+  // Whether the claimed request had been tried before.
+  bool retried_ = false;
+  std::uint8_t label_ = 0;
   std::uint32_t chunk_ = 1;
   lane* lane_ = nullptr;
   std::chrono::steady_clock::time_point mark_;
+  // How long a request took when they were last much alike.
+  std::chrono::nanoseconds each_{0};
   std::chrono::steady_clock::time_point slice_end_ =
       std::chrono::steady_clock::time_point::max();
 };

@@ -25,6 +25,8 @@ public:
         if (size() == 1)
           this->note_begin(cell);
         auto result = self.run_one(single.begin, ctx);
+        // Before whoever waits for the batch can look at what was measured.
+        mine.tune(1);
         if (result != run_result::again)
           settle(1, result == run_result::failed);
         if (size() == 1)
@@ -33,7 +35,6 @@ public:
         // it, even if it is called away each time.
         if (mine.asked_to_yield() || (cell.resource_stale() && !nested))
           return leave_reason::yielded;
-        mine.tune(1);
         if (mine.slice_is_over())
           return leave_reason::yielded;
         continue;
@@ -54,11 +55,11 @@ public:
         if (yield)
           break;
       }
+      mine.tune(ran);
       if (ran > again)
         settle(ran - again, failed);
       if (yield)
         return leave_reason::yielded;
-      mine.tune(ran);
       if (mine.slice_is_over())
         return leave_reason::yielded;
     }

@@ -1,5 +1,6 @@
-// What the pool tells about itself, as plain values: the completion of a batch,
-// the receipt of a shutdown, and a snapshot of the statistics.
+// What the pool tells about itself unasked, or when it ends, as plain values:
+// the completion of a batch and the receipt of a shutdown. What it tells when
+// asked is in stats.hpp.
 
 #pragma once
 
@@ -60,25 +61,6 @@ struct receipt {
   std::vector<running_request> still_running;
 };
 
-/// What became of the resources of a pool's workers; see resource.hpp.
-struct resource_stats {
-  /// How many were opened and closed: `opens - closes` are open.
-  std::uint64_t opens = 0;
-  std::uint64_t closes = 0;
-
-  /// How often it was tried to open one and failed, and why the last time; the
-  /// text stays when it is over.
-  std::uint64_t open_failures = 0;
-  std::string last_open_error;
-
-  /// Idle ones that turned out to be of no more use when they were checked.
-  std::uint64_t failed_checks = 0;
-
-  /// Workers that take no request now, because they wait before they try again
-  /// to open one.
-  std::size_t unavailable = 0;
-};
-
 /// The alarm of a pool with `max-run-time`: sent to its subscribers, once for
 /// each call that has run for longer.
 struct stuck_request {
@@ -103,61 +85,6 @@ struct stuck_request {
   /// Whether all workers are stuck and no spare is left: until one of them
   /// returns, new requests fail with `ec::pool_stuck`.
   bool exhausted = false;
-};
-
-/// A snapshot of a pool. Counts begin with the pool.
-struct pool_stats {
-  /// Workers that live or are about to start: those that work on a batch, those
-  /// that wait for one, and those in between.
-  std::size_t workers = 0;
-  std::size_t busy = 0;
-  std::size_t idle = 0;
-
-  /// Those of the busy ones whose call has run for longer than `max-run-time`,
-  /// and how many workers there are beyond `workers` to stand in for them.
-  std::size_t stuck = 0;
-  std::size_t spares = 0;
-
-  /// Workers that the pool would have if the last try to start them had not
-  /// failed; it will try again.
-  std::size_t missing = 0;
-
-  /// How often the system refused the thread of a worker, how often
-  /// `on_worker_start` threw, and how many workers ended without having been
-  /// told to and were replaced.
-  std::uint64_t threads_refused = 0;
-  std::uint64_t failed_starts = 0;
-  std::uint64_t workers_lost = 0;
-
-  /// Submissions admitted and not yet started.
-  std::size_t queued = 0;
-
-  /// Submissions that wait for admission, because `max-queued` is reached.
-  std::size_t waiting = 0;
-
-  /// Submissions refused, because `max-queued` is reached or the pool stopped.
-  std::uint64_t refused = 0;
-
-  /// Batches that are complete, and what came of their requests.
-  std::uint64_t batches = 0;
-  std::uint64_t succeeded = 0;
-  std::uint64_t failed = 0;
-  std::uint64_t cancelled = 0;
-  std::uint64_t expired = 0;
-
-  /// Those of the expired ones that ran to their end all the same; nobody got
-  /// their results.
-  std::uint64_t late = 0;
-
-  /// Those of the cancelled and expired ones whose batch was never admitted: it
-  /// was refused, or cancelled before.
-  std::uint64_t not_admitted = 0;
-
-  /// Time that workers have spent on batches, summed over all workers; counted
-  /// when a worker leaves a batch.
-  std::chrono::nanoseconds busy_time{0};
-
-  resource_stats resource = {};
 };
 
 } // namespace troupe

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "troupe/log.hpp"
+#include "troupe/readable.hpp"
 #include "troupe/wait_graph.hpp"
 
 namespace troupe {
@@ -35,6 +36,20 @@ std::string about(std::chrono::nanoseconds time) {
     return to_text(floor<seconds>(time));
   return to_text(time >= milliseconds{1} ? floor<milliseconds>(time) : time);
 }
+
+// How long requests must have computed on one worker before the log says so.
+constexpr auto long_enough_to_judge = std::chrono::seconds{10};
+
+// All dispatchers of the process. Never destroyed: workers may outlive main.
+struct all_dispatchers {
+  std::mutex mutex;
+  std::vector<dispatcher*> list;
+
+  static all_dispatchers& get() {
+    static auto instance = new all_dispatchers;
+    return *instance;
+  }
+};
 
 // Batches finished so far in this process; numbers their completions.
 std::atomic<std::uint64_t> completions{0};
@@ -117,9 +132,34 @@ dispatcher::dispatcher(effective_options options, std::unique_ptr<staff> crew)
       resource_{options_.resource.value_or(resource_spec{})},
       clock_{options_.clock ? *options_.clock : steady_clock()},
       staff_{std::move(crew)},
-      max_workers_{options_.workers} {}
+      began_{std::chrono::steady_clock::now()},
+      max_workers_{options_.workers} {
+  auto& all = all_dispatchers::get();
+  std::lock_guard guard{all.mutex};
+  all.list.push_back(this);
+}
 
-dispatcher::~dispatcher() = default;
+dispatcher::~dispatcher() {
+  auto& all = all_dispatchers::get();
+  std::lock_guard guard{all.mutex};
+  all.list.erase(std::find(all.list.begin(), all.list.end(), this));
+}
+
+std::vector<pool_stats> stats_of_all_pools() {
+  // The last reference to one must not go under the lock.
+  std::vector<ref_ptr<dispatcher>> found;
+  auto& all = all_dispatchers::get();
+  {
+    std::lock_guard guard{all.mutex};
+    for (auto one : all.list)
+      if (one->try_ref())
+        found.emplace_back(one, adopt_ref);
+  }
+  std::vector<pool_stats> result;
+  for (auto& one : found)
+    result.push_back(one->stats());
+  return result;
+}
 
 // -- properties ---------------------------------------------------------------
 
@@ -130,33 +170,145 @@ effective_options dispatcher::options() const {
 }
 
 pool_stats dispatcher::stats() const {
+  using std::chrono::steady_clock;
   pool_stats result;
-  lock guard{mutex_};
-  result.workers = live_workers();
-  result.idle = idle_count_;
-  for (auto& cell : cells_) {
-    result.busy += cell->current_ != nullptr;
-    result.busy_time += cell->busy_time();
+  result.name = name();
+  // First, so that whatever is counted here as complete is contained in all
+  // that is looked at later.
+  std::array<label_stats, label_book::size> labels;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    labels[i].succeeded = counts_[i].succeeded.load(std::memory_order_acquire);
+    labels[i].failed = counts_[i].failed.load(std::memory_order_acquire);
+    labels[i].cancelled = counts_[i].cancelled.load(std::memory_order_acquire);
+    labels[i].expired = counts_[i].expired.load(std::memory_order_acquire);
+    labels[i].late = counts_[i].late.load(std::memory_order_acquire);
   }
-  result.stuck = stuck_;
-  result.spares = result.workers - std::min(result.workers, max_workers());
-  result.missing = missing_;
-  result.threads_refused = threads_refused_;
-  result.failed_starts = failed_starts_;
-  result.workers_lost = workers_lost_;
-  result.queued = std::min(queued_, options_.max_queued);
-  result.waiting = queued_ - result.queued;
+  std::vector<const worker_record*> records;
+  steady_clock::time_point now;
+  {
+    lock guard{mutex_};
+    now = steady_clock::now();
+    result.workers = live_workers();
+    result.idle = idle_count_;
+    for (auto& cell : cells_) {
+      records.push_back(&cell->record_);
+      if (!cell->alive_)
+        continue;
+      auto& shown = result.team.emplace_back();
+      shown.id = cell->id();
+      shown.busy = cell->current_ != nullptr;
+      shown.stuck = cell->stuck_;
+      result.busy += shown.busy;
+      auto since = cell->record_.since();
+      if (!shown.busy || since == steady_clock::time_point{})
+        continue;
+      shown.label = cell->current_->label();
+      shown.running = std::max(now - since, steady_clock::duration{0});
+      result.longest_running = std::max(result.longest_running, shown.running);
+    }
+    result.queued = std::min(queued_, options_.max_queued);
+    result.waiting = queued_ - result.queued;
+    result.oldest_queued = oldest_queued(now);
+    result.submissions = submissions_;
+    result.arrived = arrived_;
+    result.blocked_by_key = blocked_by_key_;
+    result.stuck = stuck_;
+    result.spares = result.workers - std::min(result.workers, max_workers());
+    result.missing = missing_;
+    result.threads_refused = threads_refused_;
+    result.failed_starts = failed_starts_;
+    result.workers_lost = workers_lost_;
+    result.resource = resource_stats_;
+    result.resource.unavailable = resting_;
+    if (submissions_ > 0)
+      result.active = std::max((outstanding() > 0 ? now : last_over_.load())
+                                   - first_submit_,
+                               steady_clock::duration{0});
+  }
+  result.age = now - began_;
+  result.max_workers = max_workers();
+  result.max_queued = options_.max_queued;
   result.refused = refused_.load(std::memory_order_relaxed);
   result.batches = batches_.load(std::memory_order_relaxed);
-  result.succeeded = succeeded_.load(std::memory_order_relaxed);
-  result.failed = failed_.load(std::memory_order_relaxed);
-  result.cancelled = cancelled_.load(std::memory_order_relaxed);
-  result.expired = expired_.load(std::memory_order_relaxed);
-  result.late = late_.load(std::memory_order_relaxed);
-  result.resource = resource_stats_;
-  result.resource.unavailable = resting_;
   result.not_admitted = not_admitted_.load(std::memory_order_relaxed);
+  for (auto record : records)
+    result.busy_time += record->busy_time(now);
+  auto busy = [&](std::chrono::nanoseconds window) {
+    auto begin = std::max(began_, activity::begin_of(now, window));
+    std::chrono::nanoseconds spent{0};
+    for (auto record : records)
+      spent += record->busy_since(begin, now);
+    auto all = static_cast<double>((now - begin).count())
+               * static_cast<double>(result.max_workers);
+    return std::min(1.0, static_cast<double>(spent.count()) / all);
+  };
+  result.busy_1s = busy(std::chrono::seconds{1});
+  result.busy_10s = busy(std::chrono::seconds{10});
+  result.busy_60s = busy(std::chrono::seconds{60});
+  for (std::uint8_t i = 0; i < label_book::size; ++i) {
+    auto& of = labels[i];
+    of.label = labels_.label_of(i);
+    auto seen = of.succeeded + of.failed + of.cancelled + of.expired > 0;
+    for (auto record : records)
+      if (auto part = record->find(i)) {
+        seen = true;
+        of.waited.merge(part->waited);
+        of.ran.merge(part->ran);
+        of.computed += std::chrono::nanoseconds{part->computed.load()};
+        of.sampled += std::chrono::nanoseconds{part->sampled.load()};
+      }
+    if (!seen)
+      continue;
+    result.succeeded += of.succeeded;
+    result.failed += of.failed;
+    result.cancelled += of.cancelled;
+    result.expired += of.expired;
+    result.late += of.late;
+    result.labels.push_back(std::move(of));
+  }
   return result;
+}
+
+void dispatcher::judge(std::uint8_t label, std::chrono::nanoseconds computed,
+                       std::chrono::nanoseconds measured) noexcept {
+  auto& said = counts_[label].judged;
+  if (cooperative() || measured < long_enough_to_judge
+      || said.load(std::memory_order_relaxed))
+    return;
+  label_stats of;
+  of.sampled = measured;
+  of.computed = computed;
+  std::size_t cores = std::max(std::thread::hardware_concurrency(), 1u);
+  if (of.cpu_share() < 0.9 || max_workers() <= cores || said.exchange(true))
+    return;
+  try {
+    write_log(log_level::warning, name(),
+              fmt::format("label '{}': {} CPU: CPU-bound; more than {} {} "
+                          "cannot help; use compute_pool",
+                          on_one_line(labels_.label_of(label)),
+                          readable_share(*of.cpu_share()), cores,
+                          cores == 1 ? "worker" : "workers"));
+  } catch (const std::bad_alloc&) {
+    // A line that there is no memory for is lost.
+  }
+}
+
+// Batches wait in order of arrival, but for those that were blocked meanwhile,
+// so the oldest one is among the first.
+std::chrono::nanoseconds dispatcher::oldest_queued(
+    std::chrono::steady_clock::time_point now) const noexcept {
+  constexpr auto enough = 100;
+  auto oldest = now;
+  auto look = [&](const batch_list& in) {
+    auto left = enough;
+    for (auto x = in.first; x != nullptr && left > 0; x = x->next_, --left)
+      oldest = std::min(oldest, x->submitted_at());
+  };
+  for (auto& of : classes_)
+    look(of.waiting);
+  for (auto& [key, share] : keys_)
+    look(share.blocked);
+  return now - oldest;
 }
 
 bool dispatcher::accepts() const {
@@ -278,6 +430,9 @@ void dispatcher::submit(const ref_ptr<batch>& work) {
       work->refuse(ec::queue_full, text);
       return;
     }
+    if (submissions_++ == 0)
+      first_submit_ = work->submitted_at();
+    arrived_ += work->size();
     // Counted first: a cancel may complete an admitted batch at any time.
     outstanding_.fetch_add(1, std::memory_order_seq_cst);
     auto made = batch::phase::made;
@@ -657,16 +812,21 @@ void dispatcher::account(batch& work) noexcept {
   auto counts = work.counts();
   auto late = work.late();
   batches_.fetch_add(1, std::memory_order_seq_cst);
+  // One that was cancelled before its start was never here.
+  if (work.submitted_at() != std::chrono::steady_clock::time_point{})
+    last_over_.store(work.submitted_at() + work.elapsed_,
+                     std::memory_order_relaxed);
+  auto& of = counts_[number_of(work.label())];
   if (counts.succeeded)
-    succeeded_.fetch_add(counts.succeeded, std::memory_order_relaxed);
+    of.succeeded.fetch_add(counts.succeeded, std::memory_order_release);
   if (counts.failed)
-    failed_.fetch_add(counts.failed, std::memory_order_relaxed);
+    of.failed.fetch_add(counts.failed, std::memory_order_release);
   if (counts.cancelled)
-    cancelled_.fetch_add(counts.cancelled, std::memory_order_relaxed);
+    of.cancelled.fetch_add(counts.cancelled, std::memory_order_release);
   if (counts.expired)
-    expired_.fetch_add(counts.expired, std::memory_order_relaxed);
+    of.expired.fetch_add(counts.expired, std::memory_order_release);
   if (late)
-    late_.fetch_add(late, std::memory_order_relaxed);
+    of.late.fetch_add(late, std::memory_order_release);
   if (subscribed_.load(std::memory_order_relaxed))
     staff_->completed(work.summary());
   auto before =
@@ -1178,6 +1338,11 @@ void dispatcher::unblock(key_share& key) noexcept {
   }
 }
 
+void dispatcher::count_blocked(batch& work) noexcept {
+  if (!std::exchange(work.was_blocked_, true))
+    ++blocked_by_key_;
+}
+
 // -- picking ------------------------------------------------------------------
 
 // Takes the first batch that has something to claim, and may have one more
@@ -1196,6 +1361,7 @@ ref_ptr<batch> dispatcher::pick(batch_list& from, trash& garbage) {
       from.remove(*first);
       first->place_ = batch::place::blocked;
       first->key_->blocked.push_back(*first);
+      count_blocked(*first);
     } else {
       unlist(*first);
       return first;
@@ -1310,6 +1476,7 @@ worker_cell* dispatcher::hand_over(batch& work) noexcept {
   // key.
   if (!may_have_worker(work)) {
     list(work, batch::place::blocked);
+    count_blocked(work);
     return nullptr;
   }
   auto cell = idle_;

@@ -16,13 +16,16 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "troupe/batch.hpp"
 #include "troupe/clock.hpp"
 #include "troupe/completion.hpp"
+#include "troupe/label_book.hpp"
 #include "troupe/options.hpp"
 #include "troupe/room_waiter.hpp"
+#include "troupe/stats.hpp"
 #include "troupe/worker_cell.hpp"
 
 namespace troupe {
@@ -167,7 +170,20 @@ public:
 
   staff& crew() const noexcept { return *staff_; }
 
+  /// Returns a snapshot. Holds up submitters and workers only while it looks at
+  /// the queue, not while it adds up what was measured.
   pool_stats stats() const;
+
+  /// Says in the log, once for each label, that its requests compute and that
+  /// there are more workers than cores, when a worker has seen that for long:
+  /// they computed so much of the time that it has measured.
+  void judge(std::uint8_t label, std::chrono::nanoseconds computed,
+             std::chrono::nanoseconds measured) noexcept;
+
+  /// Returns the number under which requests of the label are measured.
+  std::uint8_t number_of(std::string_view label) noexcept {
+    return label.empty() ? label_book::none : labels_.number_of(label);
+  }
 
   /// Returns whether a submission from outside would be taken right now.
   bool accepts() const;
@@ -352,6 +368,17 @@ private:
 
   using lock = std::unique_lock<std::mutex>;
 
+  // What became of the requests of one label.
+  struct outcome_counts {
+    std::atomic<std::uint64_t> succeeded{0};
+    std::atomic<std::uint64_t> failed{0};
+    std::atomic<std::uint64_t> cancelled{0};
+    std::atomic<std::uint64_t> expired{0};
+    std::atomic<std::uint64_t> late{0};
+    // Whether the log says that they compute.
+    std::atomic<bool> judged{false};
+  };
+
   // Batches to be dropped when the lock is free: these may be the last
   // references, and a result's destructor is user code.
   using trash = std::vector<ref_ptr<batch>>;
@@ -417,11 +444,16 @@ private:
   void announce_room() noexcept;
   bool wants_growth() const noexcept;
   bool wants_workers() const noexcept;
+  void count_blocked(batch& work) noexcept;
+  std::chrono::nanoseconds
+  oldest_queued(std::chrono::steady_clock::time_point now) const noexcept;
 
   const effective_options options_;
   const resource_spec resource_;
   clock& clock_;
   const std::unique_ptr<staff> staff_;
+
+  const std::chrono::steady_clock::time_point began_;
 
   mutable std::mutex mutex_;
   std::array<service_class, priorities> classes_;
@@ -440,6 +472,10 @@ private:
   bool admission_closed_ = false;
   bool closed_ = false;
   bool growth_asked_ = false;
+  std::uint64_t submissions_ = 0;
+  std::uint64_t arrived_ = 0;
+  std::uint64_t blocked_by_key_ = 0;
+  std::chrono::steady_clock::time_point first_submit_;
   std::vector<std::unique_ptr<worker_cell>> cells_;
   std::vector<worker_cell*> free_cells_;
   // What became of the workers' resources; how many workers rest; and since
@@ -480,13 +516,14 @@ private:
   // Those whose counting has begun, and those for which it is through.
   std::atomic<std::uint64_t> batches_{0};
   std::atomic<std::uint64_t> accounted_{0};
-  std::atomic<std::uint64_t> succeeded_{0};
-  std::atomic<std::uint64_t> failed_{0};
-  std::atomic<std::uint64_t> cancelled_{0};
-  std::atomic<std::uint64_t> expired_{0};
-  std::atomic<std::uint64_t> late_{0};
-  std::atomic<std::uint64_t> refused_{0};
   std::atomic<std::uint64_t> not_admitted_{0};
+  std::atomic<std::uint64_t> refused_{0};
+  // When the last batch was complete.
+  std::atomic<std::chrono::steady_clock::time_point> last_over_;
+
+  label_book labels_;
+  // By number of the label.
+  std::array<outcome_counts, label_book::size> counts_{};
 };
 
 } // namespace troupe

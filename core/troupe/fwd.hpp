@@ -16,6 +16,7 @@ class clock;
 class context;
 class event;
 class failure;
+class histogram;
 class latch;
 class permit;
 class pool;
@@ -23,12 +24,17 @@ class process_pool;
 class procedures;
 class semaphore;
 
+struct advice;
 struct completion;
+struct label_stats;
 struct pool_options;
 struct pool_stats;
 struct process_options;
 struct receipt;
 struct resource_spec;
+struct sizing_goal;
+struct worker_stats;
+struct workload;
 
 template <class T>
 class channel;

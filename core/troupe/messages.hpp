@@ -90,6 +90,7 @@
 #include "troupe/error.hpp"
 #include "troupe/map_batch.hpp"
 #include "troupe/run_batch.hpp"
+#include "troupe/stats.hpp"
 
 #ifndef TROUPE_FIRST_TYPE_ID
 // Far from where applications start to number their own types.

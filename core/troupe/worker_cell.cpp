@@ -130,6 +130,9 @@ bool worker_cell::examine_resource() noexcept {
   auto what = resource_.examine(home_.time());
   if (what == resource_slot::fitness::bad)
     home_.count_failed_check();
+  // What a check takes is not the time of a request.
+  if (home_.resource().check)
+    set_mark(std::chrono::steady_clock::now());
   return what == resource_slot::fitness::good;
 }
 
@@ -142,6 +145,7 @@ void worker_cell::renew_resource() {
     throw;
   }
   home_.count_open(*this);
+  set_mark(std::chrono::steady_clock::now());
 }
 
 void worker_cell::end_use() noexcept {

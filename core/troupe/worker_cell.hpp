@@ -14,6 +14,7 @@
 
 #include "troupe/batch.hpp"
 #include "troupe/resource_slot.hpp"
+#include "troupe/worker_record.hpp"
 
 namespace troupe {
 
@@ -122,14 +123,17 @@ public:
     worker_cell& cell_;
   };
 
-  void add_busy_time(std::chrono::nanoseconds spent) noexcept {
-    busy_ns_.store(busy_ns_.load(std::memory_order_relaxed) + spent.count(),
-                   std::memory_order_relaxed);
+  /// Returns when the worker last looked at the clock. What it does next begins
+  /// there, so that one look does for the end of a request and for the begin of
+  /// another.
+  std::chrono::steady_clock::time_point mark() const noexcept { return mark_; }
+
+  void set_mark(std::chrono::steady_clock::time_point now) noexcept {
+    mark_ = now;
   }
 
-  std::chrono::nanoseconds busy_time() const noexcept {
-    return std::chrono::nanoseconds{busy_ns_.load(std::memory_order_relaxed)};
-  }
+  /// What the worker measures.
+  worker_record& record() noexcept { return record_; }
 
   /// Counts a claim, by which the watchdog sees that the worker gets on.
   void count_claim() noexcept {
@@ -242,7 +246,6 @@ private:
   // The worker, and those who are about to wake it, which may be long awake or
   // gone by then. When the last one is done, the cell can serve again.
   std::atomic<std::uint32_t> users_{1};
-  std::atomic<std::int64_t> busy_ns_{0};
   std::atomic<std::uint32_t> claims_{0};
   std::atomic<std::uint32_t> lane_{no_lane};
   std::atomic<std::uint64_t> thread_{0};
@@ -250,6 +253,7 @@ private:
   bool stays_awake_ = false;
   bool may_nest_ = true;
   const batch* working_on_ = nullptr;
+  std::chrono::steady_clock::time_point mark_;
 
   // Guarded by the dispatcher's mutex.
   batch* current_ = nullptr;
@@ -277,6 +281,8 @@ private:
   bool stuck_ = false;
   // The innermost batch that it runs inside the wait of a request.
   nested_part* nested_ = nullptr;
+
+  worker_record record_;
 };
 
 } // namespace troupe

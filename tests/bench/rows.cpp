@@ -29,16 +29,16 @@ std::string quoted(const std::string& text) {
   return result;
 }
 
-sample run_python(const std::vector<std::string>& arguments) {
-  std::string command{"exec python3 "};
-  command.append(quoted(TROUPE_BENCH_SOURCE_DIR "/peer_asyncio.py"));
+sample run_program(const std::string& name,
+                   const std::vector<std::string>& arguments) {
+  std::string command{"exec"};
   for (const auto& one : arguments)
     command.append(" ").append(quoted(one));
   command.append(" 2>&1");
   std::unique_ptr<FILE, int (*)(FILE*)> output{popen(command.c_str(), "r"),
                                                pclose};
   if (!output)
-    throw std::runtime_error{"cannot start python3; install python3"};
+    throw std::runtime_error{fmt::format("cannot start {}", name)};
   sample result;
   std::string last;
   std::array<char, 4096> line;
@@ -52,7 +52,7 @@ sample run_python(const std::vector<std::string>& arguments) {
   if (pclose(output.release()) != 0) {
     while (!last.empty() && last.back() == '\n')
       last.pop_back();
-    return {{}, "peer_asyncio.py failed: " + last};
+    return {{}, fmt::format("{} failed: {}", name, last)};
   }
   return result;
 }
@@ -131,8 +131,16 @@ void use_cpu(int n) {
 }
 
 contestant python(std::size_t requests, std::vector<std::string> arguments) {
-  return {"Python", role::extra, requests,
-          [arguments = std::move(arguments)] { return run_python(arguments); }};
+  arguments.insert(arguments.begin(),
+                   {"python3", TROUPE_BENCH_SOURCE_DIR "/peer_asyncio.py"});
+  return program("Python", role::extra, requests, std::move(arguments));
+}
+
+contestant program(std::string name, bench::role role, std::size_t requests,
+                   std::vector<std::string> arguments) {
+  return {name, role, requests, [name, arguments = std::move(arguments)] {
+            return run_program(name, arguments);
+          }};
 }
 
 std::string grouped(std::size_t count) {

@@ -65,6 +65,11 @@ void use_cpu(int n);
 /// prints the values of the sample itself. `arguments`: the work and its sizes.
 contestant python(std::size_t requests, std::vector<std::string> arguments);
 
+/// A program that prints the values of the sample itself, a key and a number in
+/// each line. `arguments`: the program, and what it is given.
+contestant program(std::string name, bench::role role, std::size_t requests,
+                   std::vector<std::string> arguments);
+
 /// Returns a count with separators, for titles.
 std::string grouped(std::size_t count);
 

@@ -71,6 +71,30 @@ row build_noop_map(const row_options& options) {
   return result;
 }
 
+// -- statistics ---------------------------------------------------------------
+
+row build_statistics(const row_options& options) {
+  const std::size_t mapped = options.quick ? 100'000 : 1'000'000;
+  const std::size_t singles = mapped / 10;
+  row result;
+  result.title = fmt::format("what statistics cost: map of {} no-op requests, "
+                             "{} single runs, {} workers",
+                             grouped(mapped), grouped(singles), workers);
+  result.columns = {{"ns", "map ns/request"}, {"run_ns", "run ns/request"}};
+  auto probe = [&](const char* name, bench::role role, const char* path) {
+    return program(name, role, mapped,
+                   {path, std::to_string(mapped), std::to_string(singles)});
+  };
+  result.contestants = {
+      probe("troupe", role::troupe, TROUPE_BENCH_PROBE),
+      probe("without statistics", role::extra, TROUPE_BENCH_UNMEASURED)};
+  for (auto key : {"ns", "run_ns"})
+    result.targets.push_back(at_most(
+        fmt::format("at most 1.2 of troupe without statistics, {}", key),
+        "troupe", key, 1.2, named("without statistics")));
+  return result;
+}
+
 // -- growth -------------------------------------------------------------------
 
 /// Returns by how much a request gets dearer at worst as batches grow: the
@@ -189,6 +213,7 @@ std::vector<row_spec> map_rows() {
       {"growth", "no-op batches of growing size", build_growth},
       {"gather_different", "gather of operations that all differ",
        build_gather_different},
+      {"statistics", "what always-on statistics cost", build_statistics},
   };
 }
 

@@ -92,6 +92,7 @@ public:
   troupe::leave_reason run(troupe::worker_cell& cell,
                            const troupe::worker_cell::hand_off& work) {
     troupe::worker_cell::bind_thread bound{cell};
+    cell.set_mark(std::chrono::steady_clock::now());
     return work.work->participate(cell, false);
   }
 

@@ -137,14 +137,13 @@ private:
             ? cell.take()
             : home_->next(cell, nullptr, troupe::leave_reason::exhausted);
     for (;;) {
+      cell.set_mark(std::chrono::steady_clock::now());
       while (found.work || found.again) {
         if (found.again || !home_->take_up(cell, *found.work)) {
           found = home_->next(cell, nullptr, troupe::leave_reason::exhausted);
           continue;
         }
-        auto begin = std::chrono::steady_clock::now();
         auto why = found.work->participate(cell, false);
-        cell.add_busy_time(std::chrono::steady_clock::now() - begin);
         found = home_->next(cell, found.work, why);
       }
       if (found.retire)

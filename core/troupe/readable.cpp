@@ -1,0 +1,43 @@
+#include "troupe/readable.hpp"
+
+#include <array>
+#include <cmath>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace troupe {
+
+std::string readable(std::chrono::nanoseconds value) {
+  // How much a unit is, and from where on the next one is taken: from where
+  // three digits would not do any more.
+  struct unit {
+    double size;
+    double upto;
+    const char* name;
+  };
+  static constexpr auto units =
+      std::array{unit{1, 999.5, "ns"},        unit{1e3, 999.5, "us"},
+                 unit{1e6, 999.5, "ms"},      unit{1e9, 119.5, "s"},
+                 unit{6e10, 119.5, "min"},    unit{3.6e12, 47.95, "h"},
+                 unit{8.64e13, 1e300, "days"}};
+  if (value.count() == 0)
+    return "0 s";
+  auto ns = static_cast<double>(value.count());
+  auto* found = units.data();
+  while (std::abs(ns) / found->size >= found->upto)
+    ++found;
+  auto n = ns / found->size;
+  if (found->size == 1)
+    return fmt::format("{:.0f} ns", n);
+  auto digits = std::abs(n) < 9.995 ? 2 : std::abs(n) < 99.95 ? 1 : 0;
+  return fmt::format("{:.{}f} {}", n, digits, found->name);
+}
+
+std::string readable_share(double share) {
+  auto percent = share * 100;
+  auto digits = percent > 0 && percent < 9.95 ? 1 : 0;
+  return fmt::format("{:.{}f} %", percent, digits);
+}
+
+} // namespace troupe

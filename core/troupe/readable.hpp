@@ -1,0 +1,19 @@
+// Measured values as people read them: three digits and a unit, in tables,
+// advice and the log. Values that are read back are the business of
+// options.hpp.
+
+#pragma once
+
+#include <chrono>
+#include <string>
+
+namespace troupe {
+
+/// Returns `value` with three digits and the unit that fits, such as "1.25 ms"
+/// or "36.0 s"; "0 s" for nothing.
+std::string readable(std::chrono::nanoseconds value);
+
+/// Returns a share of one, such as "38 %"; below a tenth with one decimal.
+std::string readable_share(double share);
+
+} // namespace troupe

@@ -1,0 +1,177 @@
+#include "troupe/worker_record.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <ctime>
+#include <new>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace troupe {
+
+namespace {
+
+// Asking what a thread has computed takes some system calls, as long as
+// hundreds of tiny requests. So short stays are measured once in a while:
+// seldom enough to cost nothing, and often enough for thousands of samples in a
+// minute.
+constexpr auto between_samples = std::chrono::milliseconds{2};
+
+// In a long stay the numbers come to hand this often.
+constexpr auto longest_sample = std::chrono::milliseconds{10};
+
+std::int64_t ticks(worker_record::time_point when) noexcept {
+  return when.time_since_epoch().count();
+}
+
+// There is one writer.
+void add(std::atomic<std::int64_t>& to, std::int64_t n) noexcept {
+  to.store(to.load(std::memory_order_relaxed) + n, std::memory_order_release);
+}
+
+} // namespace
+
+std::chrono::nanoseconds thread_cpu_time() noexcept {
+  timespec spent{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
+  return std::chrono::seconds{spent.tv_sec}
+         + std::chrono::nanoseconds{spent.tv_nsec};
+}
+
+std::chrono::nanoseconds thread_cpu_demand() noexcept {
+  std::chrono::nanoseconds waited{0};
+  // What the scheduler knows of a thread: nanoseconds that it ran, as of its
+  // last tick, and nanoseconds that it was ready to run and did not. Not kept
+  // open, since workers are many.
+  auto fd = ::open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+  if (fd >= 0) {
+    char text[96] = {};
+    auto size = ::read(fd, text, sizeof(text) - 1);
+    ::close(fd);
+    char* rest = text;
+    std::strtoll(text, &rest, 10);
+    if (size > 0)
+      waited = std::chrono::nanoseconds{std::strtoll(rest, nullptr, 10)};
+  }
+  return thread_cpu_time() + waited;
+}
+
+worker_record::~worker_record() {
+  for (auto& x : labels_)
+    delete x.load(std::memory_order_relaxed);
+}
+
+// -- the worker's side --------------------------------------------------------
+
+void worker_record::begin(time_point now) noexcept {
+  mark_.store(ticks(now), std::memory_order_release);
+  if (now >= next_sample_) {
+    next_sample_ = now + between_samples;
+    begin_sample(now);
+  }
+}
+
+bool worker_record::advance(std::uint8_t label, time_point now) noexcept {
+  time_point from{
+      std::chrono::nanoseconds{mark_.load(std::memory_order_relaxed)}};
+  lately_.add(from, now);
+  add(busy_, (now - from).count());
+  mark_.store(ticks(now), std::memory_order_release);
+  if (sampling_ && now - sample_begin_ >= longest_sample) {
+    end_sample(label, now);
+    begin_sample(now);
+    return true;
+  }
+  return false;
+}
+
+bool worker_record::end(std::uint8_t label, time_point now) noexcept {
+  advance(label, now);
+  mark_.store(0, std::memory_order_release);
+  if (sampling_) {
+    end_sample(label, now);
+    sampling_ = false;
+    return true;
+  }
+  return false;
+}
+
+void worker_record::returned(std::uint8_t label, std::chrono::nanoseconds each,
+                             std::uint32_t n) noexcept {
+  if (auto record = ensure(label))
+    record->ran.record(each, n);
+}
+
+void worker_record::started(std::uint8_t label, std::chrono::nanoseconds waited,
+                            std::uint32_t n) noexcept {
+  if (auto record = ensure(label))
+    record->waited.record(waited, n);
+}
+
+// -- everybody's side ---------------------------------------------------------
+
+// What is added up when the worker goes on, and what it does now, as of one
+// moment: a worker that went on while we read would count twice, or not at all.
+template <class Read>
+std::chrono::nanoseconds
+worker_record::with_running(Read read, time_point begin,
+                            time_point now) const noexcept {
+  std::chrono::nanoseconds result{0};
+  // One that goes on all the time has little time on its hands that could be
+  // counted wrongly.
+  for (auto attempt = 0; attempt < 3; ++attempt) {
+    auto from = since();
+    result = read();
+    if (from != time_point{})
+      result +=
+          std::max(std::chrono::nanoseconds{0}, now - std::max(from, begin));
+    if (from == since())
+      break;
+  }
+  return result;
+}
+
+std::chrono::nanoseconds
+worker_record::busy_time(time_point now) const noexcept {
+  return with_running(
+      [this] {
+        return std::chrono::nanoseconds{busy_.load(std::memory_order_acquire)};
+      },
+      time_point{}, now);
+}
+
+std::chrono::nanoseconds
+worker_record::busy_since(time_point begin, time_point now) const noexcept {
+  return with_running([&] { return lately_.since(begin); }, begin, now);
+}
+
+// -- private ------------------------------------------------------------------
+
+worker_record::of_label* worker_record::ensure(std::uint8_t label) noexcept {
+  auto found = labels_[label].load(std::memory_order_relaxed);
+  if (found == nullptr) {
+    found = new (std::nothrow) of_label;
+    labels_[label].store(found, std::memory_order_release);
+  }
+  return found;
+}
+
+void worker_record::begin_sample(time_point now) noexcept {
+  sampling_ = true;
+  sample_begin_ = now;
+  sample_cpu_ = thread_cpu_demand();
+}
+
+void worker_record::end_sample(std::uint8_t label, time_point now) noexcept {
+  auto record = ensure(label);
+  if (record == nullptr)
+    return;
+  // The clocks are read one after the other, and tick differently.
+  auto wall = now - sample_begin_;
+  auto computed = std::min(wall, thread_cpu_demand() - sample_cpu_);
+  add(record->computed, computed.count());
+  add(record->sampled, wall.count());
+}
+
+} // namespace troupe

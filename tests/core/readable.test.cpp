@@ -1,0 +1,43 @@
+// How measured values read.
+
+#include "troupe/readable.hpp"
+
+#include <catch2/catch.hpp>
+
+using namespace std::chrono_literals;
+using troupe::readable;
+using troupe::readable_share;
+
+TEST_CASE("durations read in the unit that fits, with three digits",
+          "[readable]") {
+  CHECK(readable(0ns) == "0 s");
+  CHECK(readable(7ns) == "7 ns");
+  CHECK(readable(999ns) == "999 ns");
+  CHECK(readable(1'250ns) == "1.25 us");
+  CHECK(readable(85'340us) == "85.3 ms");
+  CHECK(readable(999'400us) == "999 ms");
+  CHECK(readable(36s) == "36.0 s");
+  CHECK(readable(119s) == "119 s");
+  CHECK(readable(120s) == "2.00 min");
+  CHECK(readable(90min) == "90.0 min");
+  CHECK(readable(5h) == "5.00 h");
+  CHECK(readable(240h) == "10.0 days");
+}
+
+TEST_CASE("digits that round up go to the next unit", "[readable]") {
+  CHECK(readable(999'600ns) == "1.00 ms");
+  CHECK(readable(9'996us) == "10.0 ms");
+  CHECK(readable(99'960us) == "100 ms");
+}
+
+TEST_CASE("durations below nothing keep their sign", "[readable]") {
+  CHECK(readable(-1'500us) == "-1.50 ms");
+}
+
+TEST_CASE("shares read in percent", "[readable]") {
+  CHECK(readable_share(0) == "0 %");
+  CHECK(readable_share(0.004) == "0.4 %");
+  CHECK(readable_share(0.38) == "38 %");
+  CHECK(readable_share(1) == "100 %");
+  CHECK(readable_share(1.5) == "150 %");
+}
