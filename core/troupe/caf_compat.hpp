@@ -246,8 +246,8 @@ using byte_buffer = caf::byte_buffer;
 using byte_buffer = std::vector<char>;
 #endif
 
-/// Appends the values to `result`, by their `inspect`. Returns whether CAF could
-/// write them all.
+/// Appends the values to `result`, by their `inspect`. Returns whether CAF
+/// could write them all.
 template <class... Ts>
 bool encode(byte_buffer& result, const Ts&... xs) {
 #if TROUPE_CAF_1

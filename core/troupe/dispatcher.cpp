@@ -1555,8 +1555,7 @@ std::vector<ref_ptr<batch>> dispatcher::listed() const {
 // in it, and no other one is in it, nor an attempt to come.
 bool dispatcher::lost_the_last(batch& work) const noexcept {
   if (!work.worker_lost_ || work.participants_ > 0 || work.has_unclaimed()
-      || work.phase_.load() == batch::phase::over
-      || retrying_.contains(&work))
+      || work.phase_.load() == batch::phase::over || retrying_.contains(&work))
     return false;
   return std::none_of(cells_.begin(), cells_.end(), [&](const auto& cell) {
     auto part = cell->nested_;
@@ -1579,9 +1578,10 @@ bool dispatcher::full() const noexcept {
 
 // How long the queue is, in submissions and, as far as can be told, in time.
 std::string dispatcher::full_text() const {
+  auto now = std::chrono::steady_clock::now();
   std::chrono::nanoseconds busy{0};
   for (auto& cell : cells_)
-    busy += cell->busy_time();
+    busy += cell->record_.busy_time(now);
   auto over = batches_.load(std::memory_order_relaxed);
   std::string estimate;
   if (over > 0 && busy.count() > 0) {
