@@ -45,9 +45,11 @@ void admission_state::begin() {
 }
 
 void admission_state::stop(ec why) noexcept {
-  inner_->cancel(why);
+  // First, since the cancel makes room.
   auto home = inner_->queue();
-  if (home != nullptr && home->forget_room(*this))
+  auto waited = home != nullptr && home->forget_room(*this);
+  inner_->cancel(why);
+  if (waited)
     finish_with(make_failure(why,
                              "the wait for room in the queue was cancelled",
                              false, std::string{label_text()}));

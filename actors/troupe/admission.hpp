@@ -42,8 +42,6 @@ public:
 
   clock& time() const noexcept override { return inner_->time(); }
 
-  dispatcher* queue() const noexcept override { return inner_->queue(); }
-
 protected:
   ref_ptr<op_state> take_inner() noexcept {
     taken_ = true;
