@@ -27,7 +27,7 @@ class procedure_host;
 
 /// Says what becomes of a submission when the queue is full.
 enum class on_full : std::uint8_t {
-  /// It waits until there is room. Nothing bounds how many do.
+  /// It waits until there is room: see `operation::start` and `admit`.
   wait,
   /// It fails with `ec::queue_full`.
   reject,
