@@ -159,7 +159,8 @@ resource_of<T> make_resource(Open open) {
   resource_spec result;
   result.type = typeid(T);
   result.open = [open = std::move(open)]() mutable {
-    return std::shared_ptr<void>{std::shared_ptr<T>{new T(open())}};
+    // Made in place, for those that cannot be moved.
+    return std::shared_ptr<void>{new T(open()), std::default_delete<T>{}};
   };
   return resource_of<T>{std::move(result)};
 }

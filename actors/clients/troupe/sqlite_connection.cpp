@@ -274,12 +274,11 @@ void sqlite_connection::execute(const std::string& script,
 void sqlite_connection::fail(const std::string& operation) {
   if (!handle_)
     throw sqlite_error{operation, "out of memory", SQLITE_NOMEM};
-  sqlite_error error{operation, sqlite3_errmsg(handle_.get()),
-                     sqlite3_extended_errcode(handle_.get())};
-  auto code = error.code();
+  auto extended = sqlite3_extended_errcode(handle_.get());
+  auto code = extended & 0xff;
   spoilt_ = spoilt_ || code == SQLITE_CORRUPT || code == SQLITE_NOTADB
             || code == SQLITE_IOERR;
-  throw error;
+  throw sqlite_error{operation, sqlite3_errmsg(handle_.get()), extended};
 }
 
 } // namespace troupe
