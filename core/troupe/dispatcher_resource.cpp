@@ -97,10 +97,11 @@ void dispatcher::step_back(worker_cell& cell, batch& work) {
       unlist(work);
       if (auto other = hand_over(work))
         to_wake.push_back(other);
-      else if (work.unclaimed() == work.size()) {
-        work.counted_as_queued_ = true;
-        ++queued_;
-      }
+      // Else somebody has it who need not be woken, or it waits once more.
+      if ((work.place_ == batch::place::waiting
+           || work.place_ == batch::place::blocked)
+          && work.unclaimed() == work.size())
+        enqueue(work);
     } else {
       if (work.place_ == batch::place::nowhere)
         relist(work);
