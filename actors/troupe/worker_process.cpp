@@ -136,7 +136,7 @@ std::shared_ptr<worker_process> worker_process::start(const process_plan& plan,
   // By an argument, not by a variable of the environment, which the processes
   // that it starts would inherit.
   std::string program = plan.program;
-  auto marker = worker_argument + worker;
+  auto marker = fmt::format("{}{}", worker_argument, worker);
   auto arguments = plan.arguments;
   std::vector<char*> argv{program.data(), marker.data()};
   for (auto& x : arguments)

@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
 namespace troupe {
 
 /// Returns the name of a type that is only known at run time.
@@ -36,50 +38,56 @@ std::string type_text() {
 template <class... Ts>
 std::string type_list_text() {
   std::string result;
-  ((result += result.empty() ? type_text<Ts>() : ", " + type_text<Ts>()), ...);
+  ((result += result.empty() ? "" : ", ", result += type_text<Ts>()), ...);
   return result;
 }
 
 template <class T>
 struct type_speller<std::vector<T>> {
-  static std::string text() { return "std::vector<" + type_text<T>() + '>'; }
+  static std::string text() {
+    return fmt::format("std::vector<{}>", type_text<T>());
+  }
 };
 
 template <class T>
 struct type_speller<std::optional<T>> {
-  static std::string text() { return "std::optional<" + type_text<T>() + '>'; }
+  static std::string text() {
+    return fmt::format("std::optional<{}>", type_text<T>());
+  }
 };
 
 template <class T>
 struct type_speller<std::set<T>> {
-  static std::string text() { return "std::set<" + type_text<T>() + '>'; }
+  static std::string text() {
+    return fmt::format("std::set<{}>", type_text<T>());
+  }
 };
 
 template <class K, class T>
 struct type_speller<std::map<K, T>> {
   static std::string text() {
-    return "std::map<" + type_list_text<K, T>() + '>';
+    return fmt::format("std::map<{}>", type_list_text<K, T>());
   }
 };
 
 template <class K, class T>
 struct type_speller<std::unordered_map<K, T>> {
   static std::string text() {
-    return "std::unordered_map<" + type_list_text<K, T>() + '>';
+    return fmt::format("std::unordered_map<{}>", type_list_text<K, T>());
   }
 };
 
 template <class A, class B>
 struct type_speller<std::pair<A, B>> {
   static std::string text() {
-    return "std::pair<" + type_list_text<A, B>() + '>';
+    return fmt::format("std::pair<{}>", type_list_text<A, B>());
   }
 };
 
 template <class... Ts>
 struct type_speller<std::tuple<Ts...>> {
   static std::string text() {
-    return "std::tuple<" + type_list_text<Ts...>() + '>';
+    return fmt::format("std::tuple<{}>", type_list_text<Ts...>());
   }
 };
 
@@ -87,7 +95,7 @@ struct type_speller<std::tuple<Ts...>> {
 template <class R, class... Args>
 struct type_speller<R(Args...)> {
   static std::string text() {
-    return type_text<R>() + '(' + type_list_text<Args...>() + ')';
+    return fmt::format("{}({})", type_text<R>(), type_list_text<Args...>());
   }
 };
 

@@ -16,6 +16,8 @@
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "troupe/troupe.hpp"
 
 namespace {
@@ -35,8 +37,7 @@ struct options : caf::actor_system_config {
 std::vector<std::string> make_records() {
   std::vector<std::string> result;
   for (int i = 0; i < 1000; ++i)
-    result.push_back("r" + std::to_string(i) + (i == 617 ? " " : "=")
-                     + std::to_string(i));
+    result.push_back(fmt::format("r{}{}{}", i, i == 617 ? ' ' : '=', i));
   return result;
 }
 
@@ -51,7 +52,7 @@ int call_all(const troupe::pool& pool) {
   std::vector<troupe::operation<long>> calls;
   for (auto& record : make_records())
     calls.push_back(pool.call(value_of, record)
-                        .label("record " + std::to_string(calls.size())));
+                        .label(fmt::format("record {}", calls.size())));
   auto outcomes = troupe::gather_settled(std::move(calls)).get();
   long sum = 0;
   for (const auto& outcome : outcomes)
