@@ -867,6 +867,8 @@ worker_cell* dispatcher::reuse() {
   auto cell = free_cells_.back();
   free_cells_.pop_back();
   cell->alive_ = cell->starting_ = true;
+  // What the last worker did says nothing about the next one.
+  cell->stay_awake(false);
   cell->word_.store(worker_cell::awake, std::memory_order_relaxed);
   // What its former worker was about to do must not decide how this one sleeps.
   cell->stays_awake_ = false;

@@ -1067,3 +1067,35 @@ TEST_CASE("a pool survives everything at once", "[dispatcher]") {
   CHECK(crew.stats().succeeded == succeeded);
   CHECK(crew.home().outstanding() == 0);
 }
+
+// A worker that was to look around before it sleeps retired instead, and left
+// that to its successor in the same cell, which slept while its word said that
+// it was awake. Failure here is a worker that nobody wakes.
+TEST_CASE("a cell that serves a second worker is woken like the first",
+          "[dispatcher]") {
+  troupe::effective_options how;
+  how.workers = 1;
+  test::scripted_crew crew{how};
+  auto ask = [&] {
+    auto made = troupe::make_batch([] {});
+    crew.submit(made.ref());
+    return made;
+  };
+  ask();
+  auto first = crew.hire().at(0);
+  auto found = crew.next(*first);
+  crew.run(*first, found);
+  first->stay_awake(true);
+  CHECK_FALSE(crew.next(*first, found, troupe::leave_reason::exhausted).work);
+  crew.home().retire_idle(crew.home().time().now() + std::chrono::hours{1});
+  CHECK(first->take().retire);
+  crew.home().lost(*first);
+  ask();
+  auto second = crew.hire().at(0);
+  REQUIRE(second == first);
+  crew.run_all(*second, crew.next(*second));
+  crew.take_woken();
+  ask();
+  CHECK(crew.take_woken() == std::vector{second});
+  crew.run_all(*second, second->take());
+}
