@@ -1,6 +1,7 @@
 #include "troupe/advisor.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <thread>
 #include <utility>
@@ -30,6 +31,8 @@ constexpr double hardly_computes = 0.05;
 
 // Nineteen out of twenty lie within so many standard deviations.
 constexpr double deviations = 1.96;
+
+std::atomic<bool> at_end{false};
 
 std::chrono::nanoseconds in_time(double ns) noexcept {
   auto longest = static_cast<double>(histogram::limit.count());
@@ -281,6 +284,14 @@ advice advise(const pool_stats& stats, const sizing_goal& goal) {
   seen.blocked_by_key = stats.blocked_by_key;
   seen.submissions = stats.submissions;
   return advise(seen, goal);
+}
+
+void advise_at_end(bool yes) noexcept {
+  at_end.store(yes, std::memory_order_relaxed);
+}
+
+bool advises_at_end() noexcept {
+  return at_end.load(std::memory_order_relaxed);
 }
 
 } // namespace troupe

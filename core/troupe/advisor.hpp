@@ -131,4 +131,11 @@ advice advise(const workload& seen, const sizing_goal& goal = {});
 /// from its first submission until its workers were busy last.
 advice advise(const pool_stats& stats, const sizing_goal& goal = {});
 
+/// Has every pool print its advice to standard error when it ends, from now on.
+/// What `--troupe.advise` asks for.
+void advise_at_end(bool yes) noexcept;
+
+/// Returns whether pools do so.
+bool advises_at_end() noexcept;
+
 } // namespace troupe

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "troupe/dispatcher.hpp"
+#include "troupe/trace.hpp"
 #include "troupe/wait_graph.hpp"
 #include "troupe/worker_cell.hpp"
 
@@ -204,6 +205,13 @@ void batch::do_start() {
   }
   if (auto progress = meter())
     progress->add_total(size_);
+  if (trace::active()) {
+    auto worker = worker_cell::current();
+    trace::submitted({this, submitted_at_},
+                     worker ? std::string_view{worker->name()}
+                            : std::string_view{},
+                     label(), size_);
+  }
   if (size_ == 0)
     deliver();
   else
@@ -902,11 +910,31 @@ void batch::share::measure(std::uint32_t ran,
     judge();
 }
 
-void batch::share::tune(std::uint32_t ran) noexcept {
+// For the trace, which somebody has asked for.
+void batch::share::draw(std::uint32_t ran, std::uint32_t failed,
+                        std::chrono::steady_clock::time_point now) noexcept {
+  if (ran == 0)
+    return;
+  trace::ran({&batch_, batch_.submitted_at_},
+             {.lane = cell_.name(),
+              .label = batch_.label(),
+              .begin = mark_,
+              .end = now,
+              .requests = ran,
+              .failed = failed,
+              .first = !std::exchange(drawn_, true)});
+}
+
+void batch::share::tune(std::uint32_t ran, std::uint32_t failed) noexcept {
   auto now = std::chrono::steady_clock::now();
   if constexpr (measured)
     measure(ran, now);
   auto spent = now - mark_;
+  if (trace::active()) {
+    draw(ran, failed, now);
+    // It takes longer than many a request, and is no part of the next one.
+    now = std::chrono::steady_clock::now();
+  }
   mark_ = now;
   cell_.set_mark(now);
   auto each = std::max<std::int64_t>(1, spent.count() / std::max(1u, ran));

@@ -379,14 +379,17 @@ public:
   /// Returns whether it is time to let others use the thread.
   bool slice_is_over() const noexcept { return mark_ >= slice_end_; }
 
-  /// Measures how long `ran` requests took, and adapts how many are claimed
-  /// next time: many when they are tiny, one when they block.
-  void tune(std::uint32_t ran) noexcept;
+  /// Measures how long `ran` requests took, of which `failed` threw, and adapts
+  /// how many are claimed next time: many when they are tiny, one when they
+  /// block.
+  void tune(std::uint32_t ran, std::uint32_t failed) noexcept;
 
 private:
   void measure(std::uint32_t ran,
                std::chrono::steady_clock::time_point now) noexcept;
   void judge() noexcept;
+  void draw(std::uint32_t ran, std::uint32_t failed,
+            std::chrono::steady_clock::time_point now) noexcept;
   bool take_attention() const noexcept;
   void use_lane() noexcept;
   bool steal(index_range& started) noexcept;
@@ -401,6 +404,8 @@ private:
   bool in_lane_ = false;
   // Whether the claimed request had been tried before.
   bool retried_ = false;
+  // Whether a trace knows that this worker takes part in the batch.
+  bool drawn_ = false;
   std::uint8_t label_ = 0;
   std::uint32_t chunk_ = 1;
   lane* lane_ = nullptr;

@@ -26,7 +26,7 @@ public:
           this->note_begin(cell);
         auto result = self.run_one(single.begin, ctx);
         // Before whoever waits for the batch can look at what was measured.
-        mine.tune(1);
+        mine.tune(1, result != run_result::value);
         if (result != run_result::again)
           settle(1, result == run_result::failed);
         if (size() == 1)
@@ -55,7 +55,7 @@ public:
         if (yield)
           break;
       }
-      mine.tune(ran);
+      mine.tune(ran, failed + again);
       if (ran > again)
         settle(ran - again, failed);
       if (yield)

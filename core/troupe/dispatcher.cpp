@@ -1,11 +1,13 @@
 #include "troupe/dispatcher.hpp"
 
 #include <algorithm>
+#include <cstdio>
 #include <map>
 #include <thread>
 
 #include <fmt/format.h>
 
+#include "troupe/advisor.hpp"
 #include "troupe/log.hpp"
 #include "troupe/readable.hpp"
 #include "troupe/wait_graph.hpp"
@@ -140,6 +142,14 @@ dispatcher::dispatcher(effective_options options, std::unique_ptr<staff> crew)
 }
 
 dispatcher::~dispatcher() {
+  if (advises_at_end()) {
+    try {
+      auto text = advise(stats()).text + "\n";
+      std::fputs(text.c_str(), stderr);
+    } catch (const std::bad_alloc&) {
+      // Advice that there is no memory for is lost.
+    }
+  }
   auto& all = all_dispatchers::get();
   std::lock_guard guard{all.mutex};
   all.list.erase(std::find(all.list.begin(), all.list.end(), this));

@@ -16,10 +16,15 @@
 #include <catch2/catch.hpp>
 
 #include <atomic>
+#include <cstdio>
+#include <memory>
 #include <ranges>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
+
+#include <unistd.h>
 
 using namespace std::chrono_literals;
 using Catch::Contains;
@@ -321,6 +326,53 @@ TEST_CASE("a pool without requests gets no advice, and a line that says so",
   thread_crew crew{2};
   CHECK(troupe::advise(crew.stats()).text
         == "pool 'test': no advice: no request has run yet");
+}
+
+// Little's law holds for whatever happened: so many were busy on average as
+// arrivals and service times say, however slow the machine is.
+TEST_CASE("the load that advice speaks of is what the workers carried",
+          "[stats][advisor]") {
+  thread_crew crew{4};
+  get(crew.start(make_map_batch(
+      numbers(200), [](int) { std::this_thread::sleep_for(1ms); })));
+  crew.wait_until_idle();
+  auto stats = crew.stats();
+  auto said = troupe::advise(stats, {.cores = 4});
+  auto carried = static_cast<double>(stats.busy_time.count())
+                 / static_cast<double>(stats.active.count());
+  CHECK(said.load == Approx(carried).epsilon(0.05));
+  CHECK(said.load > 0);
+  CHECK(said.load <= 4.001);
+}
+
+TEST_CASE("a pool prints its advice when it ends, if that was asked for",
+          "[stats][advisor]") {
+  auto printed = [](bool wanted, bool used) {
+    std::unique_ptr<std::FILE, int (*)(std::FILE*)> file{std::tmpfile(),
+                                                         std::fclose};
+    REQUIRE(file);
+    std::fflush(stderr);
+    auto kept = ::dup(STDERR_FILENO);
+    ::dup2(::fileno(file.get()), STDERR_FILENO);
+    troupe::advise_at_end(wanted);
+    {
+      thread_crew crew{2};
+      if (used)
+        get(crew.start(make_map_batch(numbers(100), [](int) {})));
+    }
+    troupe::advise_at_end(false);
+    std::fflush(stderr);
+    ::dup2(kept, STDERR_FILENO);
+    ::close(kept);
+    std::string text(10'000, '\0');
+    std::rewind(file.get());
+    text.resize(std::fread(text.data(), 1, text.size(), file.get()));
+    return text;
+  };
+  CHECK(printed(false, true).empty());
+  CHECK(printed(true, false)
+        == "pool 'test': no advice: no request has run yet\n");
+  CHECK_THAT(printed(true, true), Contains("(Little's law)\n"));
 }
 
 TEST_CASE("advice for a pool is made of its own numbers", "[stats][advisor]") {

@@ -1,0 +1,37 @@
+// Statistics of pools as machines read them: in the text format of Prometheus,
+// and as JSON for the live page. Text only; who serves it is the business of
+// dashboard.hpp.
+
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "troupe/stats.hpp"
+
+namespace troupe {
+
+/// Returns what `pools` say about themselves, as a scrape wants it. Pools of
+/// the same name are told apart by a number behind it.
+///
+/// Shape:  names begin with `troupe_`; what only grows ends in `_total`; labels
+///         are `pool`, and `label` where requests are counted: at most 66 for
+///         each pool.
+/// Units:  seconds.
+/// Source: Prometheus text format 0.0.4.
+std::string metrics_text(std::span<const pool_stats> pools);
+
+/// The content type of that text.
+inline constexpr const char metrics_content_type[] =
+    "text/plain; version=0.0.4; charset=utf-8";
+
+/// Returns what `now` says about its pools as one line of JSON, for a page that
+/// shows it. Where `before` has an earlier snapshot of the same pool, what is
+/// said of times and outcomes "lately" is about the time between the two.
+///
+/// Shape:  an array of objects, in the order of `now`.
+/// Units:  seconds.
+std::string stats_json(std::span<const pool_stats> now,
+                       std::span<const pool_stats> before);
+
+} // namespace troupe
