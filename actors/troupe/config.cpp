@@ -5,15 +5,19 @@
 
 #include "troupe/config.hpp"
 
+#include "troupe/advisor.hpp"
 #include "troupe/caf_compat.hpp"
 #include "troupe/error.hpp"
 #include "troupe/messages.hpp"
+#include "troupe/tracer.hpp"
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <sstream>
 #include <stdexcept>
@@ -161,6 +165,66 @@ config_file load_config_file(caf::actor_system_config& cfg,
   return {};
 }
 
+// -- options of the program --------------------------------------------------
+
+/// A key of `troupe` that is about the whole program, so that no pool has it.
+struct program_key {
+  std::string_view key;
+  /// What stands for its value in the help; nothing for a flag.
+  std::string_view value;
+  std::string_view accepted;
+  std::string_view meaning;
+};
+
+constexpr program_key program_keys[] = {
+    {"troupe.advise", "", "true or false",
+     "say how many workers each pool should have had, when it ends"},
+    {"troupe.trace", "file", "a file that can be written",
+     "write who ran what when to this file, for Perfetto or chrome://tracing"},
+    {"troupe.dashboard", "port", "a port from 0 to 65535, or ADDRESS:PORT",
+     "serve a live page and metrics on this port of this machine, where the "
+     "program has a dashboard"},
+};
+
+const program_key* find_program_key(std::string_view key) {
+  auto i = std::find_if(std::begin(program_keys), std::end(program_keys),
+                        [key](const program_key& x) { return x.key == key; });
+  return i == std::end(program_keys) ? nullptr : i;
+}
+
+dashboard_address parse_dashboard(const std::string& text) {
+  dashboard_address result;
+  auto colon = text.rfind(':');
+  auto port = colon == text.npos ? text : text.substr(colon + 1);
+  if (colon != text.npos)
+    result.host = text.substr(0, colon);
+  // An address of many colons stands in brackets, so that the port is seen.
+  if (result.host.starts_with('[') && result.host.ends_with(']'))
+    result.host = result.host.substr(1, result.host.size() - 2);
+  auto number = 0u;
+  auto end = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (result.host.empty() || end.ec != std::errc{}
+      || end.ptr != port.data() + port.size() || number > 65'535)
+    refuse("troupe.dashboard = " + in_quotes(text) + ": not valid (accepted: "
+           + std::string{find_program_key("troupe.dashboard")->accepted} + ")");
+  result.port = static_cast<std::uint16_t>(number);
+  return result;
+}
+
+void begin_program(detail::program_options& program,
+                   const option_table& asked) {
+  if (auto i = asked.find("troupe.advise"); i != asked.end()) {
+    if (i->second != "true" && i->second != "false")
+      refuse(i->first + " = " + in_quotes(i->second)
+             + ": not valid (accepted: true or false)");
+    advise_at_end(i->second == "true");
+  }
+  if (auto i = asked.find("troupe.dashboard"); i != asked.end())
+    program.dashboard = parse_dashboard(i->second);
+  if (auto i = asked.find("troupe.trace"); i != asked.end())
+    program.trace = std::make_shared<tracer>(i->second);
+}
+
 // -- the command line ---------------------------------------------------------
 
 constexpr std::string_view explain_name = "troupe.explain";
@@ -173,6 +237,7 @@ struct command_line {
   };
 
   option_table troupe;
+  option_table program;
   std::vector<setting> settings;
   std::vector<std::string> positional;
   std::optional<std::string> config_file;
@@ -223,6 +288,13 @@ private:
       value = arg.substr(assign + 1);
     if (name == explain_name) {
       result_.explain = read_flag(name, value.value_or("true"));
+      return;
+    }
+    if (const auto* known = find_program_key(name)) {
+      if (known->value.empty() && !value)
+        value = "true";
+      result_.program[name] =
+          value_of(name, value, std::string{known->accepted});
       return;
     }
     if (name.starts_with("troupe.")) {
@@ -334,6 +406,12 @@ std::string troupe_help() {
                     "any of these keys, for the pool of that name");
   rows.emplace_back("  --troupe.explain",
                     "print what holds for each pool and who set it, and exit");
+  for (const auto& x : program_keys)
+    rows.emplace_back("  --" + std::string{x.key}
+                          + (x.value.empty()
+                                 ? std::string{}
+                                 : "=<" + std::string{x.value} + ">"),
+                      std::string{x.meaning});
   std::size_t width = 0;
   for (const auto& row : rows)
     width = std::max(width, row.first.size());
@@ -415,11 +493,16 @@ void put_option(caf::settings& settings, const std::string& key,
 }
 
 void put_file(caf::actor_system_config& cfg,
-              const caf::config_option_set& known, const config_file& file) {
+              const caf::config_option_set& known, const config_file& file,
+              option_table& program) {
   // Keys that belong to no option are kept, as CAF does: a program may read
   // them, and an option may take a whole group.
   caf::settings found;
   for (const auto& entry : file.content.entries) {
+    if (find_program_key(entry.key) != nullptr) {
+      program[entry.key] = entry.text;
+      continue;
+    }
     if (is_troupe(entry.key)) {
       try {
         // An empty group is harmless unless it stands where a value should.
@@ -471,7 +554,8 @@ void flatten(const caf::config_value& value, const std::string& key,
 }
 
 void fill(caf::actor_system_config& cfg, const caf::config_option_set& known,
-          std::vector<std::string>& positional, int argc, char** argv) {
+          std::vector<std::string>& positional, detail::program_options& asked,
+          int argc, char** argv) {
   std::string program = argc > 0 ? argv[0] : "";
   program.erase(0, program.rfind('/') + 1);
   auto line = command_line_reader{known, argc, argv}.read();
@@ -483,7 +567,8 @@ void fill(caf::actor_system_config& cfg, const caf::config_option_set& known,
     if (const auto* option = known.cli_long_name_lookup("config-file"))
       line.config_file = compat::environment_of(*option);
   auto file = load_config_file(cfg, line.config_file);
-  put_file(cfg, known, file);
+  option_table for_program;
+  put_file(cfg, known, file, for_program);
   for (const auto& option : known)
     if (auto text = compat::environment_of(option))
       put_text(cfg, "environment: " + key_of(option), option, *text);
@@ -505,6 +590,9 @@ void fill(caf::actor_system_config& cfg, const caf::config_option_set& known,
     throw nothing_to_run{};
   }
   positional = std::move(line.positional);
+  // Last, since it is the only part that does something.
+  line.program.merge(for_program);
+  begin_program(asked, line.program);
 }
 
 } // namespace
@@ -539,11 +627,13 @@ void prepare_config(caf::actor_system_config& cfg,
 std::optional<int> parse_command_line(caf::actor_system_config& cfg,
                                       const caf::config_option_set& known,
                                       std::vector<std::string>& positional,
-                                      int argc, char** argv) {
+                                      program_options& program, int argc,
+                                      char** argv) {
   positional.clear();
+  program = {};
   std::string error;
   try {
-    fill(cfg, known, positional, argc, argv);
+    fill(cfg, known, positional, program, argc, argv);
     return {};
   } catch (const nothing_to_run&) {
     return 0;
@@ -552,10 +642,10 @@ std::optional<int> parse_command_line(caf::actor_system_config& cfg,
   } catch (const failure& err) {
     error = err.what();
   }
-  std::string program = argc > 0 ? argv[0] : "troupe";
-  program.erase(0, program.rfind('/') + 1);
+  std::string name = argc > 0 ? argv[0] : "troupe";
+  name.erase(0, name.rfind('/') + 1);
   // One call, so that the line stays whole whoever else prints.
-  auto line = on_one_line(program + ": " + error) + "\n";
+  auto line = on_one_line(name + ": " + error) + "\n";
   std::fputs(line.c_str(), stderr);
   return 2;
 }

@@ -4,11 +4,13 @@
 
 #pragma once
 
+#include "troupe/dashboard.hpp"
 #include "troupe/options.hpp"
 
 #include <caf/actor_system_config.hpp>
 
 #include <concepts>
+#include <memory>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -17,7 +19,17 @@
 
 namespace troupe {
 
+class tracer;
+
 namespace detail {
+
+/// What the options ask for that are about the whole program and no pool.
+struct program_options {
+  /// The trace that goes on, if `troupe.trace` asks for one.
+  std::shared_ptr<tracer> trace;
+
+  std::optional<dashboard_address> dashboard;
+};
 
 /// Adds the troupe options to `known`, registers the troupe messages, and sets
 /// the scheduler's policy.
@@ -27,7 +39,8 @@ void prepare_config(caf::actor_system_config& cfg,
 std::optional<int> parse_command_line(caf::actor_system_config& cfg,
                                       const caf::config_option_set& known,
                                       std::vector<std::string>& positional,
-                                      int argc, char** argv);
+                                      program_options& program, int argc,
+                                      char** argv);
 
 } // namespace detail
 
@@ -68,6 +81,14 @@ public:
     return arguments_;
   }
 
+  /// Returns where `--troupe.dashboard` wants a dashboard: a program that links
+  /// troupe::dashboard passes it on, as in `troupe::dashboard page{cfg
+  /// .dashboard()};`.
+  [[nodiscard]] const std::optional<dashboard_address>&
+  dashboard() const noexcept {
+    return program_.dashboard;
+  }
+
   // -- parsing ----------------------------------------------------------------
 
   /// Reads the config file, then (CAF 1.x) the environment, where an option has
@@ -78,6 +99,7 @@ public:
   ///         `caf-application.conf`). Options are `--name=value`, `--name
   ///         value`, `-n value` or `-nvalue`; flags need no value. They may
   ///         stand before and behind other arguments.
+  ///         `--troupe.trace=FILE` begins a trace, which ends with this object.
   /// Returns: nothing when the program should go on; otherwise the exit status
   ///         to leave with: 0 after `--help`, `--long-help`,
   ///         `--dump-config` and `--troupe.explain`, which print to standard output, and 2 for bad
@@ -91,11 +113,12 @@ public:
   ///         system from them.
   [[nodiscard]] std::optional<int> parse_command_line(int argc, char** argv) {
     return detail::parse_command_line(*this, this->custom_options_, arguments_,
-                                      argc, argv);
+                                      program_, argc, argv);
   }
 
 private:
   std::vector<std::string> arguments_;
+  detail::program_options program_;
 };
 
 /// The configuration for programs that have no options of their own.

@@ -18,6 +18,7 @@
 #include "target_source.hpp"
 #include "world.hpp"
 
+#include "troupe/dashboard.hpp"
 #include "troupe/error.hpp"
 
 #include <caf/actor_system.hpp>
@@ -184,6 +185,7 @@ int main(int argc, char** argv) {
     return leave(bad_usage, error.what());
   }
   caf::actor_system sys{opts};
+  troupe::dashboard page{opts.dashboard()};
   command what{sys, opts, stopping, std::move(*source)};
   return opts.compare() ? what.compare() : what.run_once();
 }

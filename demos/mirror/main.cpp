@@ -20,6 +20,8 @@
 #include "parts/progress_bar.hpp"
 #include "parts/text.hpp"
 
+#include "troupe/dashboard.hpp"
+
 #include <caf/actor_system.hpp>
 #include <fmt/format.h>
 
@@ -62,6 +64,7 @@ int run_once(options& opts, parts::interrupt& stopping,
              std::shared_ptr<const folder> into,
              std::shared_ptr<url_source> source) {
   caf::actor_system sys{opts};
+  troupe::dashboard page{opts.dashboard()};
   // Made before the bar, which looks at the run, and used by the run.
   parts::progress_bar* screen = nullptr;
   run fan{sys,

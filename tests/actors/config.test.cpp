@@ -4,6 +4,8 @@
 
 #include "troupe/config.hpp"
 
+#include "troupe/advisor.hpp"
+
 #include "troupe/caf_compat.hpp"
 
 #include <catch2/catch.hpp>
@@ -67,6 +69,10 @@ public:
 
   void write(const std::string& name, const std::string& text) const {
     std::ofstream{folder_ / name} << text;
+  }
+
+  [[nodiscard]] std::string read(const std::string& name) const {
+    return read_file(folder_ / name);
   }
 
   [[nodiscard]] run_result run(std::vector<std::string> args) const {
@@ -629,6 +635,69 @@ TEST_CASE("a named config file that cannot be read is refused", "[config]") {
                 "config-file = '.': Is a directory" + accepted);
   check_refused(here.run({"--config-file"}),
                 "--config-file: has no value (accepted: text)");
+}
+
+TEST_CASE("a trace that cannot be written is refused before anything starts",
+          "[config]") {
+  probe_folder here;
+  check_refused(
+      here.run({"--troupe.trace=no/folder/trace.json"}),
+      "cannot write the trace 'no/folder/trace.json': No such file or "
+      "directory");
+  check_refused(here.run({"--troupe.trace"}),
+                "troupe.trace: has no value (accepted: a file that can be "
+                "written)");
+  check_refused(here.run_with("troupe { trace = \"/dev/full\" }\n"),
+                "cannot write the trace '/dev/full': No space left on device");
+  check_refused(here.run({"--troupe.pools.db.trace=x"}),
+                "troupe.pools.db.trace = 'x': unknown key"s + " (accepted"
+                    + keys);
+}
+
+TEST_CASE("advice at the end is asked for by a flag", "[config]") {
+  troupe::config cfg;
+  CHECK_FALSE(parse(cfg, {"--troupe.advise"}));
+  CHECK(troupe::advises_at_end());
+  CHECK_FALSE(parse(cfg, {"--troupe.advise=false"}));
+  CHECK_FALSE(troupe::advises_at_end());
+  probe_folder here;
+  check_refused(here.run({"--troupe.advise=2"}),
+                "troupe.advise = '2': not valid (accepted: true or false)");
+}
+
+TEST_CASE("a dashboard is wanted where the command line says", "[config]") {
+  struct wanted {
+    const char* text;
+    const char* host;
+    int port;
+  };
+  for (auto [text, host, port] :
+       {wanted{"8080", "127.0.0.1", 8080}, wanted{"0", "127.0.0.1", 0},
+        wanted{"0.0.0.0:9100", "0.0.0.0", 9100},
+        wanted{"[::1]:65535", "::1", 65535}}) {
+    troupe::config cfg;
+    CHECK_FALSE(cfg.dashboard());
+    CHECK_FALSE(parse(cfg, {"--troupe.dashboard="s + text}));
+    REQUIRE(cfg.dashboard());
+    CHECK(cfg.dashboard()->host == host);
+    CHECK(cfg.dashboard()->port == port);
+  }
+  probe_folder here;
+  for (auto text : {"", "x", "65536", "-1", "80 ", ":80", "localhost:"})
+    check_refused(here.run({"--troupe.dashboard="s + text}),
+                  "troupe.dashboard = '"s + text
+                      + "': not valid (accepted: a port from 0 to 65535, or "
+                        "ADDRESS:PORT)");
+}
+
+TEST_CASE("a trace is begun by the command line, which goes over the file",
+          "[config]") {
+  probe_folder here;
+  check_runs(here.run_with("troupe { trace = \"no/folder/x\" }\n",
+                           {"--troupe.trace=trace.json"}),
+             {});
+  CHECK(here.read("trace.json").find("\"traceEvents\":[") != std::string::npos);
+  CHECK(here.read("trace.json").find("\n]}\n") != std::string::npos);
 }
 
 // -- without a process of its own ---------------------------------------------
