@@ -199,6 +199,7 @@ public:
   /// Runs what is left of `work`, on this thread.
   leave_reason run(worker_cell& cell, const worker_cell::hand_off& work) {
     worker_cell::bind_thread bound{cell};
+    cell.set_mark(std::chrono::steady_clock::now());
     return work.work->participate(cell, false);
   }
 
