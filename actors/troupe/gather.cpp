@@ -54,7 +54,7 @@ void gather_state::form_groups() {
   std::vector<batch*>* last_group = nullptr;
   for (auto& part : parts_) {
     auto single = part->as_batch();
-    if (!single || !single->as_single() || !single->plain()) {
+    if (!single || !single->is_single() || !single->plain()) {
       started_.push_back(part);
       continue;
     }
@@ -164,7 +164,7 @@ bool gather_state::modify(const modifiers& mods) {
   auto taken = parts_.empty();
   for (auto& part : parts_) {
     auto single = part->as_batch();
-    auto in_group = single && single->as_single() && single->plain();
+    auto in_group = single && single->is_single() && single->plain();
     taken = (group_wide && in_group) || part->modify(mods) || taken;
   }
   return taken;
@@ -173,7 +173,7 @@ bool gather_state::modify(const modifiers& mods) {
 void gather_state::set_deadline(clock::time_point when) noexcept {
   deadline_ = std::min(deadline_, when);
   for (auto& part : parts_)
-    if (auto single = part->as_batch(); !single || !single->as_single())
+    if (auto single = part->as_batch(); !single || !single->is_single())
       part->set_deadline(when);
 }
 

@@ -76,6 +76,8 @@ struct batch::extras {
   std::string label;
   tag_list tags;
   std::optional<key_limit> key;
+  // What it shares with other batches of that key, once it is submitted.
+  key_share* share = nullptr;
   clock::time_point deadline = clock::time_point::max();
   std::unique_ptr<retry_book> retry;
   ref_ptr<progress_meter> progress;
@@ -238,19 +240,25 @@ bool batch::has_unclaimed() const noexcept {
   if (all == nullptr)
     return false;
   // In this order: if both are the same, nothing was on its way in between.
-  auto ended = moves_ended_.load(std::memory_order_seq_cst);
-  auto begun = moves_begun_.load(std::memory_order_seq_cst);
+  auto ended = all->moves_ended.load(std::memory_order_seq_cst);
+  auto begun = all->moves_begun.load(std::memory_order_seq_cst);
   return begun != ended
          || std::any_of(all->lanes.get(), all->lanes.get() + all->count,
                         [](const lane& l) { return !l.unstarted().empty(); })
          // A range may have moved to a lane that we had passed.
-         || moves_begun_.load(std::memory_order_seq_cst) != begun;
+         || all->moves_begun.load(std::memory_order_seq_cst) != begun;
 }
 
 std::uint32_t batch::unclaimed() const noexcept {
   auto next = unclaimed_.load(std::memory_order_relaxed);
   return (next < size_ ? size_ - static_cast<std::uint32_t>(next) : 0)
          + retries_.load(std::memory_order_relaxed);
+}
+
+// Whether a range is on its way into a lane.
+bool batch::moving() const noexcept {
+  auto all = lanes_.load(std::memory_order_acquire);
+  return all && all->moves_begun.load() != all->moves_ended.load();
 }
 
 // Counts what is not claimed and what is claimed and not started.
@@ -584,6 +592,15 @@ const key_limit* batch::wanted_key() const noexcept {
   return more && more->key ? &*more->key : nullptr;
 }
 
+key_share* batch::key() const noexcept {
+  return holds_key_ ? find_extras()->share : nullptr;
+}
+
+void batch::set_key(key_share* share) noexcept {
+  find_extras()->share = share;
+  holds_key_ = share != nullptr;
+}
+
 void batch::stand_for(std::uint32_t requests, std::uint32_t failed) noexcept {
   auto& more = ensure_extras();
   more.stands_for = std::pair{requests, failed};
@@ -780,14 +797,15 @@ bool batch::share::claim(index_range& started) noexcept {
   auto workers = std::max<std::uint32_t>(1, batch_.home_->live_workers());
   auto fair = batch_.unclaimed() / (2 * workers) + 1;
   auto want = std::min(chunk_, fair);
-  batch_.moves_begun_.fetch_add(1, std::memory_order_seq_cst);
+  auto& all = *batch_.lanes_.load(std::memory_order_acquire);
+  all.moves_begun.fetch_add(1, std::memory_order_seq_cst);
   auto index = next.fetch_add(want, std::memory_order_seq_cst);
   auto got = index < size;
   if (got)
     lane_->publish({static_cast<std::uint32_t>(index),
                     static_cast<std::uint32_t>(
                         std::min<std::uint64_t>(index + want, size))});
-  batch_.moves_ended_.fetch_add(1, std::memory_order_seq_cst);
+  all.moves_ended.fetch_add(1, std::memory_order_seq_cst);
   if (!got)
     return steal(started);
   use_lane();
@@ -814,8 +832,8 @@ bool batch::share::steal(index_range& started) noexcept {
   for (;;) {
     auto patient = std::chrono::steady_clock::now() < patience;
     auto saw_some = false;
-    auto ended = batch_.moves_ended_.load(std::memory_order_seq_cst);
-    auto begun = batch_.moves_begun_.load(std::memory_order_seq_cst);
+    auto ended = all->moves_ended.load(std::memory_order_seq_cst);
+    auto begun = all->moves_begun.load(std::memory_order_seq_cst);
     for (std::uint32_t i = 0; i < all->count; ++i) {
       auto& victim = all->lanes[i];
       if (&victim == lane_ || victim.unstarted().empty())
@@ -829,14 +847,14 @@ bool batch::share::steal(index_range& started) noexcept {
           return true;
         continue;
       }
-      batch_.moves_begun_.fetch_add(1, std::memory_order_seq_cst);
+      all->moves_begun.fetch_add(1, std::memory_order_seq_cst);
       auto loot = victim.steal_half();
       // A single one is started at once. In a lane it could be stolen before
       // its owner comes to start it, and back, and so on without end; of more
       // than one a thief leaves some.
       if (loot.size() > 1)
         lane_->publish(loot);
-      batch_.moves_ended_.fetch_add(1, std::memory_order_seq_cst);
+      all->moves_ended.fetch_add(1, std::memory_order_seq_cst);
       if (loot.size() > 1) {
         use_lane();
         return true;
@@ -848,7 +866,7 @@ bool batch::share::steal(index_range& started) noexcept {
     }
     // What was on its way while we looked may be in a lane by now.
     if (!saw_some && begun == ended
-        && batch_.moves_begun_.load(std::memory_order_seq_cst) == begun)
+        && all->moves_begun.load(std::memory_order_seq_cst) == begun)
       return false;
     std::this_thread::yield();
   }

@@ -25,7 +25,6 @@ namespace troupe {
 class dispatcher;
 struct batch_list;
 struct key_share;
-class single_batch_base;
 class worker_cell;
 
 /// Why a worker stopped working on a batch.
@@ -207,8 +206,17 @@ public:
   /// so that a gather may run them as part of its own.
   bool plain() const noexcept;
 
-  /// Returns this batch as one that another batch may run as its own, or null.
-  virtual single_batch_base* as_single() noexcept { return nullptr; }
+  /// Returns whether this is one request, which another batch may run as one of
+  /// its own.
+  virtual bool is_single() const noexcept { return false; }
+
+  /// Runs the request in place, as one of `group`. It must not be submitted
+  /// anywhere.
+  /// @pre `is_single()`
+  virtual run_result run_in_place(batch& group, worker_cell& cell) noexcept = 0;
+
+  /// Destroys function and arguments, if that has not happened yet.
+  void drop_input() noexcept { destroy_input(); }
 
   /// Says to which pool the batch goes. Before the start.
   void set_home(ref_ptr<dispatcher> home) noexcept;
@@ -273,14 +281,22 @@ private:
 
     std::uint32_t count;
     std::unique_ptr<lane[]> lanes;
+
+    // Ranges on their way into a lane, invisible to whoever looks: a worker
+    // must not conclude from empty lanes that nothing is left.
+    std::atomic<std::uint32_t> moves_begun{0};
+    std::atomic<std::uint32_t> moves_ended{0};
   };
 
   const key_limit* wanted_key() const noexcept;
+  key_share* key() const noexcept;
+  void set_key(key_share* share) noexcept;
   const char* obstacle_to_help(const worker_cell& cell) const noexcept;
   extras& ensure_extras();
   extras* find_extras() const noexcept;
   lane_array* ensure_lanes() noexcept;
   std::uint32_t unstarted() const noexcept;
+  bool moving() const noexcept;
   void drop_unstarted() noexcept;
   void drop_if_unwanted() noexcept;
   void lose(const worker_cell& cell) noexcept;
@@ -298,8 +314,6 @@ private:
   enum class place : std::uint8_t { nowhere, waiting, left, running, blocked };
   batch* prev_ = nullptr;
   batch* next_ = nullptr;
-  // What it shares with other batches of the same key, if it has one.
-  key_share* key_ = nullptr;
   std::uint32_t participants_ = 0;
   std::uint32_t max_in_flight_ = max_size;
   place place_ = place::nowhere;
@@ -327,21 +341,17 @@ private:
   std::atomic<bool> stopped_{false};
   std::atomic<bool> has_failed_{false};
   const std::uint32_t size_;
+  // Of a single request that is measured: where it began, and what it had
+  // waited until then.
+  int worker_ = 0;
+  std::chrono::nanoseconds waited_{0};
   std::chrono::steady_clock::time_point submitted_at_;
   std::chrono::nanoseconds elapsed_{0};
-  // Of a single request that is measured, until it began; and where.
-  std::chrono::nanoseconds waited_{0};
-  int worker_ = 0;
   std::uint64_t id_ = 0;
   std::atomic<extras*> extras_{nullptr};
 
   std::atomic<std::uint64_t> unclaimed_{0};
   std::atomic<lane_array*> lanes_{nullptr};
-  // Ranges on their way into a lane, invisible to whoever looks: a worker must
-  // not conclude from empty lanes that nothing is left.
-  std::atomic<std::uint32_t> moves_begun_{0};
-  std::atomic<std::uint32_t> moves_ended_{0};
-
   // Requests whose next attempt is due.
   std::atomic<std::uint32_t> retries_{0};
 

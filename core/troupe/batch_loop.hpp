@@ -65,19 +65,18 @@ public:
     }
   }
 
-protected:
-  using batch::batch;
-
-  /// Runs the only request of this batch as one of `group`, which has claimed
-  /// it, says when to stop and counts the outcome. Nobody else knows this
-  /// batch, so there is nothing to claim or to deliver here.
-  run_result run_as_member(batch& group, worker_cell& cell) noexcept {
+  // `group` has claimed it, says when to stop and counts the outcome. Nobody
+  // else knows this batch, so there is nothing to claim or to deliver here.
+  run_result run_in_place(batch& group, worker_cell& cell) noexcept final {
     context ctx{*this, cell, group};
     worker_cell::working_scope scope{cell, *this};
     auto result = static_cast<Derived&>(*this).run_one(0, ctx);
     this->destroy_input();
     return result;
   }
+
+protected:
+  using batch::batch;
 
   /// Runs `call`, which may throw anything: that becomes the outcome of the
   /// request `index`.

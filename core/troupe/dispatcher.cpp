@@ -84,7 +84,7 @@ batch_list& dispatcher::list_of(const batch& work) noexcept {
   case batch::place::left:
     return class_of(work).left;
   case batch::place::blocked:
-    return work.key_->blocked;
+    return work.key()->blocked;
   default:
     return class_of(work).running;
   }
@@ -348,8 +348,7 @@ bool dispatcher::add_unfinished(receipt& what) const {
     // misses may have returned; but there are not more than that.
     auto left = work->barrier_.remaining();
     auto rest = work->unstarted();
-    settled = settled && workers.size() + rest <= left
-              && work->moves_begun_.load() == work->moves_ended_.load();
+    settled = settled && workers.size() + rest <= left && !work->moving();
     workers.resize(std::min<std::size_t>(workers.size(), left));
     what.cancelled += dropped;
     auto others = dropped + rest + static_cast<std::uint32_t>(workers.size());
@@ -455,7 +454,7 @@ void dispatcher::submit(const ref_ptr<batch>& work) {
       if (auto cell = hand_over(*work))
         to_wake.push_back(cell);
       // The limit of the key may be higher than it was.
-      if (work->key_)
+      if (work->key())
         serve_idle(to_wake, garbage);
       if (work->place_ == batch::place::waiting
           || work->place_ == batch::place::blocked)
@@ -524,8 +523,8 @@ void dispatcher::withdraw(batch& work) noexcept {
     if (work.place_ == batch::place::nowhere || work.has_unclaimed())
       return;
     unlist(work);
-    if (work.key_) {
-      unblock(*work.key_);
+    if (work.key()) {
+      unblock(*work.key());
       serve_idle(to_wake, garbage);
     }
   }
@@ -758,8 +757,8 @@ bool dispatcher::join(batch& work) {
     return false;
   ++work.participants_;
   ++class_of(work).participants;
-  if (work.key_)
-    ++work.key_->in_use;
+  if (work.key())
+    ++work.key()->in_use;
   // Only those that may have one more worker are listed.
   if (work.place_ != batch::place::nowhere && !may_have_worker(work)) {
     unlist(work);
@@ -801,9 +800,10 @@ dispatcher::check_hang(const batch& work,
   // If the pool is closed, whatever waits is about to be cancelled.
   if (closed_ || !work.has_unclaimed())
     return hang::none;
-  if (auto key = work.key_;
-      key && key->in_use >= key->limit
-      && stuck_in([&](const batch& x) { return x.key_ == key; }) >= key->in_use)
+  if (auto key = work.key();
+      key && key->in_use >= key->limit && stuck_in([&](const batch& x) {
+                                            return x.key() == key;
+                                          }) >= key->in_use)
     return hang::at_key;
   // Spares may come for those that are stuck.
   auto spares = options_.max_run_time.count() > 0 ? options_.max_spares : 0;
@@ -850,7 +850,7 @@ void dispatcher::account(batch& work) noexcept {
     std::vector<worker_cell*> to_wake;
     {
       lock guard{mutex_};
-      if (work.key_) {
+      if (work.key()) {
         unlist(work);
         release_key(work);
         serve_idle(to_wake, garbage);
@@ -1248,14 +1248,14 @@ bool dispatcher::somebody_waits() const noexcept {
 // Whether one more worker may work on the batch.
 bool dispatcher::may_have_worker(const batch& work) const noexcept {
   return work.participants_ < work.max_in_flight_
-         && (!work.key_ || work.key_->in_use < work.key_->limit);
+         && (!work.key() || work.key()->in_use < work.key()->limit);
 }
 
 void dispatcher::begin_part(worker_cell& cell, batch& work) noexcept {
   ++work.participants_;
   ++class_of(work).participants;
-  if (work.key_)
-    ++work.key_->in_use;
+  if (work.key())
+    ++work.key()->in_use;
   cell.current_ = &work;
   cell.since_ = clock_.now();
   cell.seen_any_ = false;
@@ -1271,16 +1271,16 @@ void dispatcher::begin_part(worker_cell& cell, batch& work) noexcept {
 void dispatcher::leave(batch& work) noexcept {
   --work.participants_;
   --class_of(work).participants;
-  if (work.key_)
-    --work.key_->in_use;
+  if (work.key())
+    --work.key()->in_use;
 }
 
 // A worker has left, and the batch is listed as it should be: others may have
 // the room that it had.
 void dispatcher::release_key(batch& work) noexcept {
-  if (!work.key_)
+  if (!work.key())
     return;
-  unblock(*work.key_);
+  unblock(*work.key());
   if (work.phase_.load() == batch::phase::over)
     forget_key(work);
 }
@@ -1321,19 +1321,19 @@ void dispatcher::find_key(batch& work) {
   auto& share = keys_[wanted->key];
   share.limit = wanted->limit;
   ++share.users;
-  work.key_ = &share;
-  work.holds_key_ = true;
+  work.set_key(&share);
   unblock(share);
 }
 
 // The batch is over, but workers may be on their way back from it.
 void dispatcher::forget_key(batch& work) noexcept {
-  if (work.participants_ > 0 || !std::exchange(work.holds_key_, false))
+  if (work.participants_ > 0 || !work.holds_key_)
     return;
   unlist(work);
-  if (--work.key_->users == 0)
+  auto last = --work.key()->users == 0;
+  work.set_key(nullptr);
+  if (last)
     keys_.erase(keys_.find(work.wanted_key()->key));
-  work.key_ = nullptr;
 }
 
 // There is room at the key: its first batch waits from now on, behind those of
@@ -1365,14 +1365,14 @@ ref_ptr<batch> dispatcher::pick(batch_list& from, trash& garbage) {
     if (!first->has_unclaimed()) {
       unlist(*first);
       // The room that it had waited for is free for the next one.
-      if (first->key_)
-        unblock(*first->key_);
+      if (first->key())
+        unblock(*first->key());
       garbage.push_back(std::move(first));
     } else if (!may_have_worker(*first)) {
       // Its key has no room any more. Still queued, if it was.
       from.remove(*first);
       first->place_ = batch::place::blocked;
-      first->key_->blocked.push_back(*first);
+      first->key()->blocked.push_back(*first);
       count_blocked(*first);
     } else {
       unlist(*first);

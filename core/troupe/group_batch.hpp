@@ -31,7 +31,7 @@ public:
     auto& member = *members_[index];
     if (settled_)
       return run_settled(member, index, ctx);
-    auto result = member.as_single()->run_in_place(*this, ctx.cell());
+    auto result = member.run_in_place(*this, ctx.cell());
     if (result == run_result::failed)
       fail(member.failed());
     return result;
@@ -51,7 +51,7 @@ private:
       // It is counted, and there is nothing more to be said about it.
       return run_result::again;
     }
-    auto result = member.as_single()->run_in_place(*this, ctx.cell());
+    auto result = member.run_in_place(*this, ctx.cell());
     ctx.boundary_ = steady_clock::now();
     ctx.next_ = index + 1;
     member.end_member(ctx.boundary_ - begin,
@@ -63,7 +63,7 @@ private:
     // Those that ran have destroyed theirs.
     if (dropped_some())
       for (auto member : members_)
-        member->as_single()->drop_input();
+        member->drop_input();
     members_.clear();
   }
 

@@ -51,6 +51,10 @@ protected:
 ///                 are final.
 ///             (2) A continuation that `attach` accepted is called once.
 class op_state : public ref_counted {
+  // First, where it takes what the counter leaves of a word: there may be
+  // millions of these.
+  std::atomic<bool> started_{false};
+
 public:
   // -- the owner's side -------------------------------------------------------
 
@@ -186,7 +190,6 @@ private:
   }
 
   std::atomic<continuation*> next_{nullptr};
-  std::atomic<bool> started_{false};
 };
 
 /// An operation that is not a batch: a gather, a task, a wait, a delay. Keeps

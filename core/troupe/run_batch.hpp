@@ -14,25 +14,9 @@
 
 namespace troupe {
 
-/// A batch that another one may run as one of its own requests, on a worker of
-/// its choice.
-class single_batch_base {
-public:
-  /// Runs the request in place, as one of `group`. It must not be submitted
-  /// anywhere.
-  virtual run_result run_in_place(batch& group, worker_cell& cell) noexcept = 0;
-
-  /// Destroys function and arguments, if that has not happened yet.
-  virtual void drop_input() noexcept = 0;
-
-protected:
-  ~single_batch_base() = default;
-};
-
 /// One request: `Fn(Args...)` or `Fn(context&, Args...)`, both decayed.
 template <class Fn, class... Args>
-class run_batch final : public batch_loop<run_batch<Fn, Args...>>,
-                        public single_batch_base {
+class run_batch final : public batch_loop<run_batch<Fn, Args...>> {
 public:
   using result_type = request_result_t<Fn, Args...>;
 
@@ -58,12 +42,6 @@ public:
     });
   }
 
-  run_result run_in_place(batch& group, worker_cell& cell) noexcept override {
-    return this->run_as_member(group, cell);
-  }
-
-  void drop_input() noexcept override { input_.reset(); }
-
   ref_ptr<op_state> copy() const override {
     if constexpr ((std::is_copy_constructible_v<Fn> && ...
                    && std::is_copy_constructible_v<Args>) ) {
@@ -79,7 +57,7 @@ public:
     }
   }
 
-  single_batch_base* as_single() noexcept override { return this; }
+  bool is_single() const noexcept override { return true; }
 
   void* result() override {
     if constexpr (std::is_void_v<result_type>)
