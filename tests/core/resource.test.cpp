@@ -91,11 +91,12 @@ int use(context& ctx) {
 // A crew whose time a test moves.
 struct slow_crew {
   explicit slow_crew(troupe::resource_spec spec, std::size_t workers = 1,
-                     std::size_t least = 0)
+                     std::size_t least = 0, std::chrono::nanoseconds spin = 0ns)
       : crew{[&] {
           auto result = with(std::move(spec), workers);
           result.min_workers = least;
           result.clock = time.clock;
+          result.spin = spin;
           return result;
         }()} {}
 
@@ -682,8 +683,11 @@ TEST_CASE("a resource that was idle while its worker was not is checked, too",
 TEST_CASE("a request whose worker has lost its resource goes to another one",
           "[resource]") {
   server home;
+  // One that looks for work is given it without being woken.
+  auto spin = GENERATE(0ns, 1'000'000'000ns);
   slow_crew slow{
-      connect(home).check([](connection& mine) { return mine.good; }), 2, 2};
+      connect(home).check([](connection& mine) { return mine.good; }), 2, 2,
+      spin};
   test::gate both;
   test::open_at_exit release{both};
   auto first = slow.crew.start(
@@ -706,6 +710,7 @@ TEST_CASE("a request whose worker has lost its resource goes to another one",
       [](context& ctx) { return ctx.resource<connection>().good; }))));
   slow.wait_for_resting(1);
   CHECK(home.open == 1);
+  CHECK(slow.crew.stats().queued == 0);
 }
 
 // -- recycling ----------------------------------------------------------------
@@ -842,6 +847,7 @@ TEST_CASE("opens equal closes at exit, whatever happened to the resources",
     }
     slow.crew.wait_until_idle();
     seen = slow.stats();
+    CHECK(slow.crew.stats().queued == 0);
     CHECK(seen.opens - seen.closes
           == static_cast<std::uint64_t>(home.open.load()));
   }
