@@ -77,7 +77,7 @@ struct batch::extras {
   tag_list tags;
   std::optional<key_limit> key;
   // What it shares with other batches of that key, once it is submitted.
-  key_share* share = nullptr;
+  key_share* shared = nullptr;
   clock::time_point deadline = clock::time_point::max();
   std::unique_ptr<retry_book> retry;
   ref_ptr<progress_meter> progress;
@@ -593,12 +593,12 @@ const key_limit* batch::wanted_key() const noexcept {
 }
 
 key_share* batch::key() const noexcept {
-  return holds_key_ ? find_extras()->share : nullptr;
+  return holds_key_ ? find_extras()->shared : nullptr;
 }
 
-void batch::set_key(key_share* share) noexcept {
-  find_extras()->share = share;
-  holds_key_ = share != nullptr;
+void batch::set_key(key_share* found) noexcept {
+  find_extras()->shared = found;
+  holds_key_ = found != nullptr;
 }
 
 void batch::stand_for(std::uint32_t requests, std::uint32_t failed) noexcept {

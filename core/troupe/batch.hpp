@@ -290,7 +290,7 @@ private:
 
   const key_limit* wanted_key() const noexcept;
   key_share* key() const noexcept;
-  void set_key(key_share* share) noexcept;
+  void set_key(key_share* found) noexcept;
   const char* obstacle_to_help(const worker_cell& cell) const noexcept;
   extras& ensure_extras();
   extras* find_extras() const noexcept;
