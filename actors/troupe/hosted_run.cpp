@@ -48,15 +48,12 @@ void hosted_run::awaits(const op_state& task, op_state* op) noexcept {
 }
 
 bool hosted_run::task_hangs(const op_state& task, hang_check& check) noexcept {
-  ref_ptr<op_state> op;
-  {
-    std::lock_guard guard{mutex_};
-    auto found = awaited_.find(&task);
-    if (found == awaited_.end())
-      return false;
-    op = found->second;
-  }
-  return !op->done() && op->hangs(check);
+  // Kept, so that no reference is the last one, and no user code destroyed,
+  // where the graph is locked.
+  std::lock_guard guard{mutex_};
+  auto found = awaited_.find(&task);
+  return found != awaited_.end() && !found->second->done()
+         && found->second->hangs(check);
 }
 
 void hosted_run::help() noexcept {
@@ -71,12 +68,8 @@ void hosted_run::help() noexcept {
 }
 
 bool hosted_run::hangs(hang_check& check) noexcept {
-  ref_ptr<op_state> root;
-  {
-    std::lock_guard guard{mutex_};
-    root = root_;
-  }
-  return root && !root->done() && root->hangs(check);
+  std::lock_guard guard{mutex_};
+  return root_ && !root_->done() && root_->hangs(check);
 }
 
 } // namespace troupe

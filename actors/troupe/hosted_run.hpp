@@ -41,7 +41,8 @@ protected:
   void stop(ec) noexcept override {}
 
 private:
-  std::mutex mutex_;
+  // Taken again where one task waits for another.
+  std::recursive_mutex mutex_;
   ref_ptr<op_state> root_;
   std::unordered_map<const op_state*, ref_ptr<op_state>> awaited_;
 };
