@@ -29,7 +29,7 @@ struct wait_graph::state {
   std::atomic<std::size_t> count{0};
 };
 
-wait_graph::state& wait_graph::all() noexcept {
+wait_graph::state& wait_graph::all() {
   // Never destroyed: workers may block while the process ends.
   static auto instance = new state;
   return *instance;

@@ -109,7 +109,7 @@ private:
 
   struct state;
 
-  static state& all() noexcept;
+  static state& all();
   static void enter(blocked_worker& worker) noexcept;
   static void leave(blocked_worker& worker) noexcept;
   static void resolve(const blocked_worker* latest) noexcept;
