@@ -30,7 +30,7 @@ std::atomic<bool> was_called{false};
 
 // How long a process may go on after the program that started it. An idle one
 // returns from main in this time, and runs its destructors.
-constexpr auto orphan_grace = std::chrono::milliseconds{50};
+constexpr auto orphan_grace = std::chrono::milliseconds{20};
 
 bool is_socket(int fd) {
   int domain = 0;
