@@ -193,11 +193,11 @@ void check_in_every_order(const char* what, Body body,
   WARN(what << ": " << result.runs << " orders");
 }
 
-/// For cases with too many orders to run them all.
-options with_interruptions(std::size_t n, bool store_buffers) {
+/// For cases with too many orders to run them all. What store buffers can do to
+/// a lane is in lane.test.cpp.
+options with_interruptions(std::size_t n) {
   options how;
-  how.store_buffers = store_buffers;
-  how.reduce = false;
+  how.store_buffers = how.reduce = false;
   how.most_steps = 1000;
   how.most_interruptions = n;
   return how;
@@ -333,19 +333,16 @@ TEST_CASE("requests that are claimed together are started, stolen or dropped "
           "[batch]") {
   check_in_every_order("a cancel", thieves_and_cancel(0, true, false));
   check_in_every_order("a thief", thieves_and_cancel(1, false, false),
-                       with_interruptions(2, false));
+                       with_interruptions(2));
   check_in_every_order("a thief and a cancel",
                        thieves_and_cancel(1, true, false),
-                       with_interruptions(1, false));
+                       with_interruptions(1));
 }
 
-// Two idle thieves stole the last request from each other, again and again,
-// before either came to start it. Failure here is a thread that takes no end of
-// steps.
 TEST_CASE("what a worker leaves in its lane is stolen once, whoever interrupts",
           "[batch]") {
   check_in_every_order("a thief", thieves_and_cancel(1, false, true),
-                       with_interruptions(1, true));
+                       with_interruptions(1));
 }
 
 TEST_CASE("a request that is submitted while a worker falls asleep is run, in "
