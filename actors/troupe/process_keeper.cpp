@@ -223,8 +223,10 @@ void process_keeper::read_output(ward& of, bool error) {
       rest.remove_prefix(end + 1);
     }
     partial += rest;
-    if (partial.size() >= longest_line)
-      say(of, error, std::exchange(partial, {}));
+    if (partial.size() >= longest_line) {
+      say(of, error, partial);
+      partial.clear();
+    }
   }
 }
 

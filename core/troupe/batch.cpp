@@ -32,8 +32,8 @@ constexpr std::uint32_t max_chunk = 4096;
 // notice.
 constexpr auto slice_time = std::chrono::milliseconds{10};
 
-// Whether the requests are measured: TROUPE_STATISTICS of the build. Off, to
-// see what that costs.
+// Whether the requests are measured and traced: TROUPE_STATISTICS of the build.
+// Off, to see what that costs.
 constexpr bool measured = TROUPE_STATISTICS;
 
 // Below this, claiming in chunks saves less than the lanes cost.
@@ -207,7 +207,7 @@ void batch::do_start() {
   }
   if (auto progress = meter())
     progress->add_total(size_);
-  if (trace::active()) {
+  if (measured && trace::active()) {
     auto worker = worker_cell::current();
     trace::submitted({this, submitted_at_},
                      worker ? std::string_view{worker->name()}
@@ -948,7 +948,7 @@ void batch::share::tune(std::uint32_t ran, std::uint32_t failed) noexcept {
   if constexpr (measured)
     measure(ran, now);
   auto spent = now - mark_;
-  if (trace::active()) {
+  if (measured && trace::active()) {
     draw(ran, failed, now);
     // It takes longer than many a request, and is no part of the next one.
     now = std::chrono::steady_clock::now();
