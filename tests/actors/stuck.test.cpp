@@ -203,7 +203,7 @@ TEST_CASE("with on-stuck = quick-exit the process ends when only stuck "
 
 TEST_CASE("with on-stuck = wait the system waits for what returns late",
           "[stuck]") {
-  auto result = test::run_child(std::string{TROUPE_NEVER_RETURNS} + " wait");
+  auto result = test::run_child(TROUPE_NEVER_RETURNS " wait");
   CAPTURE(result.output);
   CHECK(result.status == EXIT_SUCCESS);
   CHECK(result.output.find("ended\n") != std::string::npos);

@@ -81,6 +81,11 @@ public:
     return leave_reason::yielded;
   }
 
+  troupe::run_result run_in_place(troupe::batch&,
+                                  troupe::worker_cell&) noexcept override {
+    return troupe::run_result::failed;
+  }
+
 private:
   void destroy_input() noexcept override {}
 };
