@@ -49,9 +49,7 @@ struct wire {
 };
 
 byte_buffer bytes(std::size_t n, unsigned char value = 7) {
-  byte_buffer result(n);
-  std::memset(result.data(), value, n);
-  return result;
+  return byte_buffer(n, static_cast<byte_buffer::value_type>(value));
 }
 
 } // namespace
