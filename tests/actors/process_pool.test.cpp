@@ -795,5 +795,7 @@ TEST_CASE("200 processes are killed at random, and each request has one "
   auto seen = c.pool.stats();
   CHECK(seen.succeeded == done);
   CHECK(seen.failed == lost);
-  CHECK(c.pool.call(test::add, 1, 1).get() == 2);
+  // The last signal may still be on its way.
+  eventually(
+      [&] { return failure_of(c.pool.call(test::add, 1, 1)).code == ec{}; });
 }
