@@ -6,6 +6,7 @@
 #include "page_server.hpp"
 
 #include <catch2/catch.hpp>
+#include <fmt/format.h>
 
 #include <map>
 #include <string>
@@ -32,17 +33,19 @@ TEST_CASE("each worker fetches with a client of its own", "[http_pool]") {
   troupe::pool pool{world.sys, with_clients(4)};
   std::vector<std::string> paths;
   for (int i = 0; i < 200; ++i)
-    paths.push_back(i % 50 == 49 ? "/missing" : "/" + std::to_string(i));
+    paths.push_back(i % 50 == 49 ? "/missing" : fmt::format("/{}", i));
   auto answers =
       pool.map(paths,
                [&](troupe::context& ctx, const std::string& path) {
                  auto& client = ctx.resource<http_client>();
                  auto answer = client.get(server.url(path), ctx.stop_token());
-                 return std::to_string(answer.status) + " " + answer.body;
+                 return fmt::format("{} {}", answer.status, answer.body);
                })
           .get();
   for (std::size_t i = 0; i < paths.size(); ++i)
-    CHECK(answers[i] == (paths[i] == "/missing" ? "404 " : "200 " + paths[i]));
+    CHECK(
+        answers[i]
+        == (paths[i] == "/missing" ? "404 " : fmt::format("200 {}", paths[i])));
   CHECK(pool.stats().resource.opens <= 4);
 }
 
