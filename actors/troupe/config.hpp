@@ -102,8 +102,8 @@ public:
   ///         `--troupe.trace=FILE` begins a trace, which ends with this object.
   /// Returns: nothing when the program should go on; otherwise the exit status
   ///         to leave with: 0 after `--help`, `--long-help`,
-  ///         `--dump-config` and `--troupe.explain`, which print to standard output, and 2 for bad
-  ///         input.
+  ///         `--dump-config` and `--troupe.explain`, which print to standard
+  ///         output, and 2 for bad input.
   /// Errors: bad input is an unknown option, an unknown key in the group
   ///         `troupe` of the file (other unknown keys are CAF's, which ignores
   ///         them), a value of a wrong type or out of range, values that

@@ -30,8 +30,8 @@ constexpr std::size_t longest_line = 64 * 1024;
 enum topic : std::uint64_t { its_output, its_error, its_end };
 constexpr std::uint64_t wake_up = 0;
 
-// When a process that nobody needs is killed, if it has not ended by itself. One
-// that never took calls has nothing to finish.
+// When a process that nobody needs is killed, if it has not ended by itself.
+// One that never took calls has nothing to finish.
 steady_clock::time_point end_of(const worker_process& process) {
   auto now = steady_clock::now();
   return process.ready.load() ? now + retire_grace : now;

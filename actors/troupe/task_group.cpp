@@ -70,6 +70,12 @@ void group_core::start(group_member& member) {
     member.cancel(why);
 }
 
+group_core::~group_core() {
+  if (!told_)
+    for (const auto& why : failures_)
+      report_unobserved({}, why);
+}
+
 void group_core::leave(group_member& member, const failure_ptr& why) noexcept {
   ref_ptr<group_core> keep{this};
   auto first_failure = false;
@@ -148,8 +154,9 @@ bool group_core::add(group_join& join) noexcept {
 }
 
 // Called when nobody is left who could fail.
-failure_ptr group_core::verdict() const {
+failure_ptr group_core::verdict() {
   std::lock_guard guard{mutex_};
+  told_ = true;
   if (failures_.empty())
     return nullptr;
   if (failures_.size() == 1)

@@ -50,6 +50,9 @@ class group_join;
 ///                 looks at `stop_reason_` once it is linked.
 class group_core final : public ref_counted {
 public:
+  /// Reports the failures of members if nobody has joined.
+  ~group_core() override;
+
   /// Starts `member`, or cancels it before its start if the group is cancelled.
   ///
   /// Errors: throws `failure` with `ec::already_consumed` if the group is over.
@@ -70,7 +73,7 @@ private:
 
   void leave(group_member& member, const failure_ptr& why) noexcept;
   bool add(group_join& join) noexcept;
-  failure_ptr verdict() const;
+  failure_ptr verdict();
   std::vector<ref_ptr<group_member>> members() const;
 
   mutable std::mutex mutex_;
@@ -80,6 +83,8 @@ private:
   bool over_ = false;
   ec stop_reason_{};
   std::vector<failure_ptr> failures_;
+  // Whether somebody who joins has got them.
+  bool told_ = false;
 };
 
 /// One operation of a group, as its handle sees it.
@@ -100,6 +105,9 @@ public:
   std::string_view label_text() const noexcept override {
     return inner_->label_text();
   }
+
+  // Whoever joins the group hears of it.
+  bool told_elsewhere() const noexcept override { return true; }
 
 protected:
   void begin() override;

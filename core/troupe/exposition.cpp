@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <functional>
 #include <iterator>
 #include <map>
@@ -27,7 +28,7 @@ double seconds(std::chrono::nanoseconds value) {
 }
 
 std::chrono::nanoseconds nanoseconds(double value) {
-  return std::chrono::nanoseconds{static_cast<std::int64_t>(value * 1e9 + 0.5)};
+  return std::chrono::nanoseconds{std::llround(value * 1e9)};
 }
 
 class writer {

@@ -152,6 +152,10 @@ public:
   /// @pre `done()`
   virtual call_report report() const noexcept { return {}; }
 
+  /// Returns whether a failure is told to somebody else than who holds the
+  /// operation, so that it may be dropped.
+  virtual bool told_elsewhere() const noexcept { return false; }
+
   /// Returns whether somebody asked to stop what had begun.
   virtual bool asked_to_stop() const noexcept { return false; }
 

@@ -65,6 +65,8 @@ unobserved_sink set_unobserved_sink(unobserved_sink sink) {
 }
 
 void leave_unobserved(op_state& op) noexcept {
+  if (op.told_elsewhere())
+    return;
   static reporter everybody;
   // One that is complete calls nobody.
   if (!op.attach(everybody) && op.done())
@@ -72,13 +74,17 @@ void leave_unobserved(op_state& op) noexcept {
 }
 
 void report_unobserved(const op_state& op) noexcept {
-  const auto& why = op.failed();
+  auto home = op.queue();
+  report_unobserved(home ? std::string_view{home->name()} : std::string_view{},
+                    op.failed());
+}
+
+void report_unobserved(std::string_view pool, const failure_ptr& why) noexcept {
   // Whoever stopped it knows.
   if (!why || why->code == ec::cancelled || why->code == ec::owner_gone)
     return;
   try {
-    auto home = op.queue();
-    report({home ? home->name() : std::string{}, why});
+    report({std::string{pool}, why});
   } catch (...) {
     // No memory to say so.
   }

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "troupe/error.hpp"
 
@@ -46,5 +47,8 @@ void leave_unobserved(op_state& op) noexcept;
 /// Reports the failure of `op`, if it has one that is worth it.
 /// @pre `op.done()`
 void report_unobserved(const op_state& op) noexcept;
+
+/// As above, for a failure that is known without its operation.
+void report_unobserved(std::string_view pool, const failure_ptr& why) noexcept;
 
 } // namespace troupe

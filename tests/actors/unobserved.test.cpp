@@ -234,3 +234,23 @@ TEST_CASE("what the sink throws hurts nobody and the failure is logged",
   CHECK(log.entries()[0].pool == "io");
   CHECK(pool.run([] { return 1; }).get() == 1);
 }
+
+TEST_CASE("what a member of a task group fails with is told to who joins, and "
+          "reported only if nobody does",
+          "[unobserved]") {
+  test::actor_world world;
+  captured_failures lost;
+  troupe::pool pool{world.sys, pool_options{.name = "io", .workers = 1}};
+  {
+    troupe::task_group joined;
+    { auto dropped = joined.run(pool, fail); }
+    CHECK_THROWS_WITH(joined.join().get(), "disk on fire");
+  }
+  CHECK(lost.now().empty());
+  // Its failure comes before the group goes, which would call it off.
+  troupe::task_group left;
+  auto member = left.run(pool, fail);
+  CHECK_THROWS_WITH(member.get(), "disk on fire");
+  left = troupe::task_group{};
+  CHECK(lost.await(1).size() == 1);
+}
