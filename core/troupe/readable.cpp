@@ -1,5 +1,7 @@
 #include "troupe/readable.hpp"
 
+#include "troupe/options.hpp"
+
 #include <array>
 #include <cmath>
 #include <utility>
@@ -32,6 +34,13 @@ std::string readable(std::chrono::nanoseconds value) {
     return fmt::format("{:.0f} ns", n);
   auto digits = std::abs(n) < 9.995 ? 2 : std::abs(n) < 99.95 ? 1 : 0;
   return fmt::format("{:.{}f} {}", n, digits, found->name);
+}
+
+std::string about(std::chrono::nanoseconds value) {
+  using namespace std::chrono;
+  if (value >= seconds{10})
+    return to_text(floor<seconds>(value));
+  return to_text(value >= milliseconds{1} ? floor<milliseconds>(value) : value);
 }
 
 std::string readable_share(double share) {

@@ -13,6 +13,10 @@ namespace troupe {
 /// or "36.0 s"; "0 s" for nothing.
 std::string readable(std::chrono::nanoseconds value);
 
+/// Returns `value` without what nobody needs to know, spelled as an option is:
+/// "36s", "12ms".
+std::string about(std::chrono::nanoseconds value);
+
 /// Returns a share of one, such as "38 %"; below a tenth with one decimal.
 std::string readable_share(double share);
 
