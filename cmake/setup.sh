@@ -11,8 +11,8 @@ build_packages=(
   libcurl4-openssl-dev libsqlite3-dev libpq-dev libssl-dev libcpp-httplib-dev
   ca-certificates sqlite3
 )
-# Servers that tests start.
-server_packages=(postgresql)
+# Servers that tests start, and what checks metrics (promtool).
+server_packages=(postgresql prometheus)
 peer_packages=(libasio-dev libuv1-dev libtbb-dev python3)
 style_packages=(clang-format-14 clang-tidy-16)
 
