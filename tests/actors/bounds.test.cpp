@@ -19,6 +19,7 @@
 
 #include "actor_ways.hpp"
 #include "gate.hpp"
+#include "programs.hpp"
 
 using test::way;
 using troupe::ec;

@@ -6,6 +6,7 @@
 
 #include "troupe/advisor.hpp"
 
+#include "programs.hpp"
 #include "troupe/caf_compat.hpp"
 
 #include <catch2/catch.hpp>

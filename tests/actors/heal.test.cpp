@@ -5,6 +5,7 @@
 #include "actor_ways.hpp"
 #include "captured_log.hpp"
 #include "gate.hpp"
+#include "programs.hpp"
 #include "run_child.hpp"
 
 #include "troupe/worker.hpp"

@@ -6,6 +6,7 @@
 #include "gate.hpp"
 #include "gate_folder.hpp"
 #include "manual_clock.hpp"
+#include "programs.hpp"
 #include "test_procedures.hpp"
 
 #include "troupe/process_pool.hpp"

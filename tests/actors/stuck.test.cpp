@@ -7,6 +7,7 @@
 #include "gate.hpp"
 #include "mail.hpp"
 #include "manual_clock.hpp"
+#include "programs.hpp"
 #include "run_child.hpp"
 
 #include <catch2/catch.hpp>
