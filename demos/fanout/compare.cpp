@@ -15,14 +15,6 @@ constexpr double longest_bar = 40;
 
 } // namespace
 
-std::vector<std::size_t> sizes_up_to(std::size_t most) {
-  std::vector<std::size_t> result;
-  for (std::size_t size = 1; size < most; size *= 2)
-    result.push_back(size);
-  result.push_back(most);
-  return result;
-}
-
 std::string table(const std::vector<measured>& rows) {
   auto text =
       fmt::format("{:>7}  {:>8}  {:>8}  {:>5}  {:>8}  {:>6}\n", "workers",

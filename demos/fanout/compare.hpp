@@ -19,9 +19,6 @@ struct measured {
   std::size_t failed = 0;
 };
 
-/// Returns the sizes to try: 1, 2, 4 and so on below `most`, then `most`.
-std::vector<std::size_t> sizes_up_to(std::size_t most);
-
 /// Returns the rows as a table, each with a bar as long as its elapsed time.
 std::string table(const std::vector<measured>& rows);
 

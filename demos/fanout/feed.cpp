@@ -5,7 +5,7 @@
 
 namespace fanout {
 
-feed::feed(target_source& source, std::size_t window, starter start)
+feed::feed(targets::target_source& source, std::size_t window, starter start)
     : source_{source}, window_{window}, start_{std::move(start)} {
   puller_ = std::thread{[this] { pull(); }};
 }
@@ -20,7 +20,7 @@ feed::~feed() {
   puller_.join();
 }
 
-std::optional<troupe::operation<result>> feed::next() {
+std::optional<troupe::operation<targets::result>> feed::next() {
   std::unique_lock lock{mutex_};
   changed_.wait(lock, [this] { return ended_ || !under_way_.empty(); });
   if (under_way_.empty()) {

@@ -4,8 +4,8 @@
 // delivers results on one thread, could only do one at a time.
 #pragma once
 
-#include "result.hpp"
-#include "target_source.hpp"
+#include "targets/result.hpp"
+#include "targets/target_source.hpp"
 
 #include "troupe/operation.hpp"
 
@@ -23,12 +23,13 @@ namespace fanout {
 /// Pulls targets on a thread of its own while it lives.
 class feed {
 public:
-  using starter = std::function<troupe::operation<result>(target)>;
+  using starter =
+      std::function<troupe::operation<targets::result>(targets::target)>;
 
   /// @param source is read by this feed alone until it is gone.
   /// @param window how many requests may be under way.
   /// @param start makes a started operation of a target.
-  feed(target_source& source, std::size_t window, starter start);
+  feed(targets::target_source& source, std::size_t window, starter start);
 
   /// Closes the source.
   ~feed();
@@ -38,17 +39,17 @@ public:
 
   /// Returns the next request, in input order; blocks until there is one.
   /// Nothing at the end of the source.
-  std::optional<troupe::operation<result>> next();
+  std::optional<troupe::operation<targets::result>> next();
 
 private:
   void pull();
 
-  target_source& source_;
+  targets::target_source& source_;
   std::size_t window_;
   starter start_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<troupe::operation<result>> under_way_;
+  std::deque<troupe::operation<targets::result>> under_way_;
   std::exception_ptr broken_;
   bool ended_ = false;
   bool given_up_ = false;

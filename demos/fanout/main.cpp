@@ -12,11 +12,12 @@
 #include "compare.hpp"
 #include "options.hpp"
 #include "parts/interrupt.hpp"
+#include "parts/sizes.hpp"
 #include "parts/text.hpp"
 #include "report.hpp"
 #include "run.hpp"
-#include "target_source.hpp"
-#include "world.hpp"
+#include "targets/target_source.hpp"
+#include "targets/world.hpp"
 
 #include "troupe/dashboard.hpp"
 #include "troupe/error.hpp"
@@ -48,10 +49,10 @@ constexpr auto once_only =
     "compare: a list from a pipe can be read only once, and each size of the "
     "pool needs all targets (accepted: --list=FILE)";
 
-target_source open_source(const options& opts) {
-  return target_source{{.arguments = opts.arguments(),
-                        .list = opts.list(),
-                        .follow = opts.follow()}};
+targets::target_source open_source(const options& opts) {
+  return targets::target_source{{.arguments = opts.arguments(),
+                                 .list = opts.list(),
+                                 .follow = opts.follow()}};
 }
 
 // What the runs of one command have in common.
@@ -60,7 +61,7 @@ public:
   /// @param source all targets, for the first run; the world's own if `opts`
   ///        says so.
   command(caf::actor_system& sys, const options& opts,
-          parts::interrupt& stopping, target_source source)
+          parts::interrupt& stopping, targets::target_source source)
       : sys_{sys},
         opts_{opts},
         stopping_{stopping},
@@ -75,7 +76,8 @@ public:
                 .results = !world_,
                 .expected_failures = expected_failures()},
                bar};
-    auto end = start(fan, [&out](const result& what) { out.add(what); });
+    auto end =
+        start(fan, [&out](const targets::result& what) { out.add(what); });
     tell_passed_by(out);
     out.summary(end);
     if (auto signal = stopping_.signal())
@@ -91,7 +93,7 @@ public:
     // lately; measured, it would make its size look slow.
     std::vector<measured> rows;
     auto ok = measure(most).second;
-    for (auto size : sizes_up_to(most)) {
+    for (auto size : parts::sizes_up_to(most)) {
       if (stopping_.signal())
         break;
       auto [row, good] = measure(size);
@@ -113,7 +115,7 @@ public:
 private:
   void build_world(std::size_t workers) {
     if (opts_.own_world())
-      world_ = std::make_unique<world>(workers);
+      world_ = std::make_unique<targets::world>(workers);
   }
 
   const std::set<std::string>& expected_failures() const {
@@ -133,8 +135,9 @@ private:
     parts::progress_bar bar{parts::progress_bar::fits(),
                             [&fan] { return fan.look(); }};
     tally sums;
-    auto end = start(
-        fan, [&](const result& what) { sums.add(what, expected_failures()); });
+    auto end = start(fan, [&](const targets::result& what) {
+      sums.add(what, expected_failures());
+    });
     auto total = sums.total();
     return {{workers, end.elapsed, end.busy, total.requests, total.failed},
             verdict(sums) == all_succeeded};
@@ -161,8 +164,8 @@ private:
   caf::actor_system& sys_;
   const options& opts_;
   parts::interrupt& stopping_;
-  std::unique_ptr<world> world_;
-  target_source source_;
+  std::unique_ptr<targets::world> world_;
+  targets::target_source source_;
 };
 
 int main(int argc, char** argv) {
@@ -176,7 +179,7 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   // Before all others, which are to leave its signals alone.
   parts::interrupt stopping;
-  std::optional<target_source> source;
+  std::optional<targets::target_source> source;
   try {
     source = open_source(opts);
     if (opts.compare() && source->may_block())

@@ -15,7 +15,8 @@ namespace fanout {
 
 namespace {
 
-constexpr std::array all_kinds = {kind::http, kind::file, kind::sqlite};
+constexpr std::array all_kinds = {targets::kind::http, targets::kind::file,
+                                  targets::kind::sqlite};
 
 // Prints one line in one call, so that it stays whole.
 void print(std::FILE* to, std::string line) {
@@ -27,7 +28,7 @@ void print(std::FILE* to, std::string line) {
                               "cannot write to standard output"};
 }
 
-std::string json_line(const result& what) {
+std::string json_line(const targets::result& what) {
   auto ms = std::chrono::duration<double, std::milli>{what.took}.count();
   auto line = fmt::format("{{\"target\":{},\"kind\":\"{}\",\"ok\":{},\"ms\":"
                           "{:.3f}",
@@ -37,17 +38,17 @@ std::string json_line(const result& what) {
   if (!parts::is_utf8(what.what.text))
     line += fmt::format(",\"target_hex\":\"{}\"", parts::hex(what.what.text));
   switch (what.what.what) {
-  case kind::http:
+  case targets::kind::http:
     if (what.status != 0)
       line +=
           fmt::format(",\"status\":{},\"bytes\":{}", what.status, what.bytes);
     break;
-  case kind::file:
+  case targets::kind::file:
     if (what.ok())
       line += fmt::format(",\"sha256\":\"{}\",\"bytes\":{}", what.sha256,
                           what.bytes);
     break;
-  case kind::sqlite:
+  case targets::kind::sqlite:
     if (what.ok())
       line += fmt::format(",\"rows\":{}", what.rows);
     break;
@@ -62,13 +63,13 @@ std::string plural(std::size_t count, std::string_view noun) {
                      count == 1 ? "" : "s");
 }
 
-std::string kind_line(kind which, const kind_sum& sum) {
+std::string kind_line(targets::kind which, const kind_sum& sum) {
   auto line =
       fmt::format("  {:<7} {:>7} {:<8}  {:>3} failed  {:>8} of blocking calls",
                   to_string(which), parts::human_count(sum.requests),
                   sum.requests == 1 ? "request" : "requests",
                   parts::human_count(sum.failed), parts::human(sum.blocked));
-  if (which == kind::sqlite)
+  if (which == targets::kind::sqlite)
     line += fmt::format("  {}", plural(sum.rows, "row"));
   else
     line += fmt::format("  {}", parts::human_bytes(sum.bytes));
@@ -77,29 +78,30 @@ std::string kind_line(kind which, const kind_sum& sum) {
 
 } // namespace
 
-std::string result_line(const result& what, format output) {
+std::string result_line(const targets::result& what, format output) {
   if (output == format::json)
     return json_line(what);
   switch (what.what.what) {
-  case kind::http:
+  case targets::kind::http:
     return fmt::format("{}  {} B  {}", what.status, what.bytes,
                        parts::printable(what.what.text));
-  case kind::sqlite:
+  case targets::kind::sqlite:
     return fmt::format("{} {}  {}", what.rows, what.rows == 1 ? "row" : "rows",
                        parts::printable(what.what.text));
-  case kind::file:
+  case targets::kind::file:
     break;
   }
   return parts::sha256sum_line(what.sha256, what.what.text);
 }
 
-std::string failure_line(const result& what) {
+std::string failure_line(const targets::result& what) {
   return parts::printable(what.what.text) + ": " + parts::printable(what.error);
 }
 
 // -- tally --------------------------------------------------------------------
 
-void tally::add(const result& what, const std::set<std::string>& expected) {
+void tally::add(const targets::result& what,
+                const std::set<std::string>& expected) {
   if (what.stopped) {
     ++stopped;
     return;
@@ -138,7 +140,7 @@ report::report(settings how, parts::progress_bar& bar)
       side_{settings_.results || settings_.output == format::json ? stderr
                                                                   : stdout} {}
 
-void report::add(const result& what) {
+void report::add(const targets::result& what) {
   tally_.add(what, settings_.expected_failures);
   auto expected = settings_.expected_failures.contains(what.what.text);
   bar_.aside([&] {

@@ -4,8 +4,8 @@
 
 #include "options.hpp"
 #include "parts/progress_bar.hpp"
-#include "result.hpp"
 #include "run.hpp"
+#include "targets/result.hpp"
 
 #include <array>
 #include <chrono>
@@ -36,7 +36,7 @@ struct tally {
   std::size_t failed_as_expected = 0;
   std::size_t succeeded_unexpectedly = 0;
 
-  void add(const result& what, const std::set<std::string>& expected);
+  void add(const targets::result& what, const std::set<std::string>& expected);
 
   kind_sum total() const;
 };
@@ -61,7 +61,7 @@ public:
   /// Prints and counts one result.
   ///
   /// @throws std::system_error if standard output takes no more.
-  void add(const result& what);
+  void add(const targets::result& what);
 
   /// Prints a remark on one line, with the program's name in front.
   void remark(const std::string& text);
@@ -79,9 +79,9 @@ private:
 
 /// Returns one result as a line without its end: in text, `DIGEST  PATH` as
 /// sha256sum prints it, `STATUS  BYTES B  URL`, or `ROWS rows  TARGET`.
-std::string result_line(const result& what, format output);
+std::string result_line(const targets::result& what, format output);
 
 /// Returns `TARGET: CAUSE` on one line.
-std::string failure_line(const result& what);
+std::string failure_line(const targets::result& what);
 
 } // namespace fanout

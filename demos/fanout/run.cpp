@@ -1,9 +1,9 @@
 // Fanning out; see the header.
 #include "run.hpp"
 
-#include "clients.hpp"
 #include "feed.hpp"
 #include "parts/text.hpp"
+#include "targets/clients.hpp"
 
 #include "troupe/troupe.hpp"
 
@@ -21,9 +21,9 @@ constexpr auto counting_time = std::chrono::seconds{1};
 
 } // namespace
 
-result run::live::ask(troupe::context& context, target what) {
+targets::result run::live::ask(troupe::context& context, targets::target what) {
   ++started;
-  auto& own = context.resource<clients>();
+  auto& own = context.resource<targets::clients>();
   auto answer = own.ask(std::move(what), context.stop_token());
   busy_ns += answer.took.count();
   ++done;
@@ -36,9 +36,9 @@ troupe::pool_options run::options(std::optional<std::size_t> workers) const {
   troupe::pool_options result{.name = "fanout"};
   result.workers = workers;
   result.min_workers = workers;
-  result.resource = troupe::make_resource<clients>([live = live_] {
+  result.resource = troupe::make_resource<targets::clients>([live = live_] {
     ++live->workers;
-    return clients{};
+    return targets::clients{};
   });
   return result;
 }
@@ -58,12 +58,13 @@ parts::progress run::look() const {
   return result;
 }
 
-ending run::batch(const std::vector<target>& targets, const consumer& consume) {
+ending run::batch(const std::vector<targets::target>& targets,
+                  const consumer& consume) {
   auto begin = std::chrono::steady_clock::now();
   // Requests leave their results here instead of returning them: a batch that
   // is stopped has no results to return, but those that were done count.
-  auto results =
-      std::make_shared<std::vector<std::optional<result>>>(targets.size());
+  auto results = std::make_shared<std::vector<std::optional<targets::result>>>(
+      targets.size());
   std::vector<troupe::operation<void>> requests;
   requests.reserve(targets.size());
   for (std::size_t i = 0; i < targets.size(); ++i)
@@ -91,9 +92,9 @@ ending run::batch(const std::vector<target>& targets, const consumer& consume) {
   return end;
 }
 
-ending run::stream(target_source& source, const consumer& consume) {
+ending run::stream(targets::target_source& source, const consumer& consume) {
   auto begin = std::chrono::steady_clock::now();
-  auto ask = [live = live_](troupe::context& context, target what) {
+  auto ask = [live = live_](troupe::context& context, targets::target what) {
     return live->ask(context, std::move(what));
   };
   // Reads until the end, over those that were cancelled before they started:
@@ -101,7 +102,7 @@ ending run::stream(target_source& source, const consumer& consume) {
   auto read = [&](auto next) {
     for (;;) {
       try {
-        std::optional<result> answer = next();
+        std::optional<targets::result> answer = next();
         if (!answer)
           break;
         live_->part = answer->what.position.value_or(-1);
@@ -115,10 +116,10 @@ ending run::stream(target_source& source, const consumer& consume) {
   if (source.may_block()) {
     std::stop_callback close{stop_, [&source] { source.close(); }};
     feed input{
-        source, 4 * workers(), [&](target what) {
+        source, 4 * workers(), [&](targets::target what) {
           return pool_.run(ask, std::move(what)).stop_with(stop_).start();
         }};
-    read([&input]() -> std::optional<result> {
+    read([&input]() -> std::optional<targets::result> {
       auto request = input.next();
       return request ? std::optional{request->get()} : std::nullopt;
     });

@@ -5,8 +5,8 @@
 
 #include "observer.hpp"
 #include "parts/progress_bar.hpp"
-#include "result.hpp"
-#include "target_source.hpp"
+#include "targets/result.hpp"
+#include "targets/target_source.hpp"
 
 #include "troupe/pool.hpp"
 
@@ -41,7 +41,7 @@ struct ending {
 class run {
 public:
   /// Takes one result; called on the thread that fans out, in input order.
-  using consumer = std::function<void(const result&)>;
+  using consumer = std::function<void(const targets::result&)>;
 
   /// @param workers the size of the pool, all of it started at once; nothing:
   ///        as configured.
@@ -58,11 +58,12 @@ public:
 
   /// Fans out all of `targets` as one batch, which is complete at once: one
   /// completion event. Consumes the results when the last one is in.
-  ending batch(const std::vector<target>& targets, const consumer& consume);
+  ending batch(const std::vector<targets::target>& targets,
+               const consumer& consume);
 
   /// Fans out `source` as a stream of any length, with a few targets a worker
   /// in memory, and consumes results while they come.
-  ending stream(target_source& source, const consumer& consume);
+  ending stream(targets::target_source& source, const consumer& consume);
 
 private:
   // What requests count while they run. They may outlive the run, if the pool
@@ -77,7 +78,7 @@ private:
     /// Less than 0: unknown.
     std::atomic<double> part = -1;
 
-    result ask(troupe::context& context, target what);
+    targets::result ask(troupe::context& context, targets::target what);
   };
 
   troupe::pool_options options(std::optional<std::size_t> workers) const;

@@ -1,5 +1,5 @@
 // Reading files that stay as they are, and files that don't.
-#include "file_reader.hpp"
+#include "targets/file_reader.hpp"
 #include "parts/sha256.hpp"
 
 #include "temp_folder.hpp"
@@ -14,7 +14,7 @@
 #include <fstream>
 #include <string>
 
-using fanout::file_reader;
+using targets::file_reader;
 
 namespace {
 

@@ -1,5 +1,5 @@
 // Queries on databases that are well, and on some that aren't.
-#include "sqlite_client.hpp"
+#include "targets/sqlite_client.hpp"
 
 #include "temp_folder.hpp"
 
@@ -15,7 +15,7 @@
 #include <string>
 
 using Catch::Matchers::Contains;
-using fanout::sqlite_client;
+using targets::sqlite_client;
 
 namespace {
 

@@ -1,11 +1,11 @@
 // What fanout makes of the words on its command line.
-#include "target.hpp"
+#include "targets/target.hpp"
 
 #include <catch2/catch.hpp>
 
 #include <string>
 
-using namespace fanout;
+using namespace targets;
 
 TEST_CASE("URLs are fetched, in whatever case their scheme is written",
           "[target]") {

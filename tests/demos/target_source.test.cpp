@@ -1,5 +1,5 @@
 // Walking folders and reading lists, one target at a time.
-#include "target_source.hpp"
+#include "targets/target_source.hpp"
 
 #include "temp_folder.hpp"
 
@@ -13,7 +13,7 @@
 #include <system_error>
 #include <vector>
 
-using namespace fanout;
+using namespace targets;
 
 static_assert(std::ranges::input_range<target_source>);
 

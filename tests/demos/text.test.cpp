@@ -1,7 +1,8 @@
 // Names of any bytes as text for terminals, JSON and sha256sum.
 #include "parts/text.hpp"
-#include "compare.hpp"
+#include "fanout/compare.hpp"
 #include "parts/progress_bar.hpp"
+#include "parts/sizes.hpp"
 
 #include "child.hpp"
 #include "temp_folder.hpp"
@@ -82,9 +83,9 @@ TEST_CASE("the bar never fills the last column", "[progress_bar]") {
 
 TEST_CASE("sizes double up to the largest", "[compare]") {
   using sizes = std::vector<std::size_t>;
-  CHECK(sizes_up_to(1) == sizes{1});
-  CHECK(sizes_up_to(6) == sizes{1, 2, 4, 6});
-  CHECK(sizes_up_to(8) == sizes{1, 2, 4, 8});
+  CHECK(parts::sizes_up_to(1) == sizes{1});
+  CHECK(parts::sizes_up_to(6) == sizes{1, 2, 4, 6});
+  CHECK(parts::sizes_up_to(8) == sizes{1, 2, 4, 8});
 }
 
 TEST_CASE("the bars are as long as the times", "[compare]") {

@@ -4,7 +4,7 @@
 
 #include "fuzz.hpp"
 
-#include "fanout/target.hpp"
+#include "targets/target.hpp"
 #include "mirror/place.hpp"
 #include "parts/line_reader.hpp"
 #include "parts/text.hpp"
@@ -20,10 +20,10 @@
 namespace {
 
 void check_target(const std::string& text) {
-  auto made = fanout::parse_target(text);
+  auto made = targets::parse_target(text);
   fuzz::require(made.text == text || !made.problem.empty(),
                 "a target that changed its text");
-  if (auto parts = fanout::split_sqlite(text))
+  if (auto parts = targets::split_sqlite(text))
     fuzz::require(!parts->file.empty() && !parts->query.empty(),
                   "a query without file or text");
 }

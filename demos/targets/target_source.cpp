@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <system_error>
 
-namespace fanout {
+namespace targets {
 
 target_source::target_source(options what)
     : options_{std::move(what)}, closed_{eventfd(0, EFD_CLOEXEC)} {
@@ -131,4 +131,4 @@ bool target_source::may_block() const noexcept {
                 != options_.arguments.end();
 }
 
-} // namespace fanout
+} // namespace targets

@@ -5,7 +5,7 @@
 
 #include <utility>
 
-namespace fanout {
+namespace targets {
 
 namespace {
 
@@ -58,4 +58,4 @@ target parse_target(std::string text) {
   return result;
 }
 
-} // namespace fanout
+} // namespace targets

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <string>
 
-namespace fanout {
+namespace targets {
 
 struct result {
   target what;
@@ -38,4 +38,4 @@ struct result {
   bool ok() const noexcept { return error.empty(); }
 };
 
-} // namespace fanout
+} // namespace targets

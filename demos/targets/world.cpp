@@ -20,7 +20,7 @@
 #include <thread>
 #include <utility>
 
-namespace fanout {
+namespace targets {
 
 namespace {
 
@@ -168,7 +168,8 @@ public:
   folder() {
     std::error_code error;
     auto base = std::filesystem::temp_directory_path(error);
-    path_ = (error ? "/tmp" : base.string()) + "/fanout-XXXXXX";
+    path_ = (error ? "/tmp" : base.string()) + "/"
+            + program_invocation_short_name + "-XXXXXX";
     if (mkdtemp(path_.data()) == nullptr)
       fail("make a temporary folder '" + path_ + "'", std::strerror(errno));
   }
@@ -227,4 +228,4 @@ world::world(std::size_t connections)
 
 world::~world() = default;
 
-} // namespace fanout
+} // namespace targets

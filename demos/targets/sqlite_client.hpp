@@ -9,7 +9,7 @@
 #include <stop_token>
 #include <string>
 
-namespace fanout {
+namespace targets {
 
 /// A blocking SQLite client, for one thread.
 class sqlite_client {
@@ -36,4 +36,4 @@ private:
   std::list<troupe::sqlite_connection> connections_;
 };
 
-} // namespace fanout
+} // namespace targets

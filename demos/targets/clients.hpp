@@ -11,7 +11,7 @@
 #include <stop_token>
 #include <vector>
 
-namespace fanout {
+namespace targets {
 
 /// Asks for targets, one at a time, on one thread.
 class clients {
@@ -34,4 +34,4 @@ private:
   std::vector<char> buffer_;
 };
 
-} // namespace fanout
+} // namespace targets

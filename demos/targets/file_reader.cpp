@@ -8,7 +8,7 @@
 #include <stdexcept>
 #include <utility>
 
-namespace fanout {
+namespace targets {
 
 namespace {
 
@@ -81,4 +81,4 @@ void file_reader::check_unchanged() const {
     fail("it changed while it was read");
 }
 
-} // namespace fanout
+} // namespace targets

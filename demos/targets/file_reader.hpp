@@ -10,7 +10,7 @@
 #include <span>
 #include <string>
 
-namespace fanout {
+namespace targets {
 
 /// One open regular file.
 ///
@@ -39,4 +39,4 @@ private:
   struct stat before_ = {};
 };
 
-} // namespace fanout
+} // namespace targets

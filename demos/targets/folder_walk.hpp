@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-namespace fanout {
+namespace targets {
 
 /// Walks one folder and all below it, depth first, names in byte order.
 ///
@@ -62,4 +62,4 @@ private:
   skipped skipped_;
 };
 
-} // namespace fanout
+} // namespace targets

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <stdexcept>
 
-namespace fanout {
+namespace targets {
 
 using troupe::sqlite_connection;
 
@@ -60,4 +60,4 @@ sqlite_connection& sqlite_client::connect(const std::string& file) {
   return connections_.front();
 }
 
-} // namespace fanout
+} // namespace targets

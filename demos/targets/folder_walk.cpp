@@ -12,7 +12,7 @@
 #include <memory>
 #include <utility>
 
-namespace fanout {
+namespace targets {
 
 namespace {
 
@@ -166,4 +166,4 @@ std::optional<target> folder_walk::next() {
   return std::nullopt;
 }
 
-} // namespace fanout
+} // namespace targets

@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-namespace fanout {
+namespace targets {
 
-/// Everything that the default run of fanout asks for.
+/// Everything that a run without targets asks for.
 class world {
 public:
   /// Rows in the table `item` of the database.
@@ -53,4 +53,4 @@ private:
   std::set<std::string> expected_failures_;
 };
 
-} // namespace fanout
+} // namespace targets

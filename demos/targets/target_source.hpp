@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-namespace fanout {
+namespace targets {
 
 /// All targets of one run, in input order: a C++20 input range.
 ///
@@ -123,4 +123,4 @@ private:
   target current_;
 };
 
-} // namespace fanout
+} // namespace targets

@@ -7,7 +7,7 @@
 #include <stdexcept>
 #include <utility>
 
-namespace fanout {
+namespace targets {
 
 namespace {
 
@@ -78,4 +78,4 @@ void clients::query(result& answer, const std::stop_token& stop) {
                                    std::string{parts->query}, stop);
 }
 
-} // namespace fanout
+} // namespace targets

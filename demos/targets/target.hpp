@@ -1,4 +1,4 @@
-// What one request of fanout is about: a page to fetch, a file to hash, or a
+// What one request is about: a page to fetch, a file to hash, or a
 // query to run. Turns the words that a user types into targets; touches no
 // disk and no network.
 #pragma once
@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace fanout {
+namespace targets {
 
 /// Names the blocking client that answers a target.
 enum class kind { http, file, sqlite };
@@ -49,4 +49,4 @@ std::optional<sqlite_parts> split_sqlite(std::string_view text);
 /// Errors: never throws. What cannot be a target has its `problem` set.
 target parse_target(std::string text);
 
-} // namespace fanout
+} // namespace targets
