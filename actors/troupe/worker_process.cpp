@@ -1,7 +1,6 @@
 #include "troupe/worker_process.hpp"
 
 #include <fcntl.h>
-#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -16,6 +15,7 @@
 #include <fmt/format.h>
 
 #include "troupe/error.hpp"
+#include "troupe/spawn_settings.hpp"
 
 namespace troupe {
 
@@ -28,26 +28,6 @@ namespace {
                             "{} '{}': {}",
                             plan.pool, what, plan.title, std::strerror(error))};
 }
-
-// Owns what posix_spawn is told.
-class spawn_settings {
-public:
-  spawn_settings() {
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-  }
-
-  spawn_settings(const spawn_settings&) = delete;
-  spawn_settings& operator=(const spawn_settings&) = delete;
-
-  ~spawn_settings() {
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
-  }
-
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-};
 
 // Keeps a descriptor away from the numbers that the process will find it under:
 // putting one in its place would overwrite the next.
@@ -113,37 +93,15 @@ std::shared_ptr<worker_process> worker_process::start(const process_plan& plan,
     ::fcntl(pipe.mine.get(), F_SETFL, O_NONBLOCK);
   }
   spawn_settings how;
-  posix_spawn_file_actions_addopen(&how.actions, 0, "/dev/null", O_RDONLY, 0);
   for (int i = 0; i < 2; ++i)
-    posix_spawn_file_actions_adddup2(&how.actions, outputs[i].theirs.get(),
-                                     i + 1);
-  posix_spawn_file_actions_adddup2(&how.actions, link.theirs.get(),
-                                   worker_socket);
-  posix_spawn_file_actions_addclosefrom_np(&how.actions, worker_socket + 1);
-  // Who starts it is a worker, and those block signals.
-  sigset_t none;
-  sigemptyset(&none);
-  posix_spawnattr_setsigmask(&how.attributes, &none);
-  sigset_t ending;
-  sigemptyset(&ending);
-  for (auto number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD})
-    sigaddset(&ending, number);
-  posix_spawnattr_setsigdefault(&how.attributes, &ending);
-  posix_spawnattr_setpgroup(&how.attributes, 0);
-  posix_spawnattr_setflags(&how.attributes, POSIX_SPAWN_SETSIGMASK
-                                                | POSIX_SPAWN_SETSIGDEF
-                                                | POSIX_SPAWN_SETPGROUP);
+    how.place(outputs[i].theirs.get(), i + 1);
+  how.place(link.theirs.get(), worker_socket);
+  how.close_from(worker_socket + 1);
   // By an argument, not by a variable of the environment, which the processes
   // that it starts would inherit.
-  std::string program = plan.program;
-  auto marker = fmt::format("{}{}", worker_argument, worker);
-  auto arguments = plan.arguments;
-  std::vector<char*> argv{program.data(), marker.data()};
-  for (auto& x : arguments)
-    argv.push_back(x.data());
-  argv.push_back(nullptr);
-  auto error = ::posix_spawnp(&made->pid_, program.c_str(), &how.actions,
-                              &how.attributes, argv.data(), environ);
+  std::vector words{plan.program, fmt::format("{}{}", worker_argument, worker)};
+  words.insert(words.end(), plan.arguments.begin(), plan.arguments.end());
+  auto error = how.start(made->pid_, std::move(words));
   if (error != 0)
     throw_not_started(plan, "cannot execute", error);
   made->started_at_ = std::chrono::steady_clock::now();
