@@ -19,6 +19,25 @@ compat::byte_buffer procedure_host::call(context&, const procedure_info& what,
                             what.text())};
 }
 
+std::size_t procedure_host::call_many(context& ctx, const procedure_info& what,
+                                      call_chunk& chunk) const {
+  std::size_t made = 0;
+  for (auto& x : chunk.calls) {
+    if (made > 0 && ctx.stop_token().stop_requested())
+      break;
+    try {
+      x.result = call(ctx, what, x.arguments);
+    } catch (...) {
+      x.failure = std::current_exception();
+    }
+    ++made;
+    if (x.failure && chunk.stop_at_failure)
+      break;
+    chunk.done(made);
+  }
+  return made;
+}
+
 const procedure_host& host_of(const context& ctx, const procedure_info& what) {
   auto host = ctx.cell().home().procedures();
   if (host == nullptr)

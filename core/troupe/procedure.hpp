@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -74,6 +76,51 @@ struct procedure_entry {
   std::function<compat::byte_buffer(std::span<const std::byte>)> invoke;
 };
 
+/// One of several calls that travel together.
+struct remote_call {
+  /// Encoded; whoever makes the call leaves them alone.
+  compat::byte_buffer arguments;
+
+  /// What came of it: this, unless there is a failure.
+  compat::byte_buffer result;
+  std::exception_ptr failure;
+};
+
+/// Calls of one procedure that travel together, in their order, one after the
+/// other; and who hears meanwhile what becomes of them.
+///
+/// Invariants: (1) Those before some number have an outcome, result or failure;
+///                 it only grows.
+///             (2) Those from some number on are given back: they have not
+///                 begun and will not, so they may be made again, or elsewhere;
+///                 it only falls.
+///             (3) At most one is in between for longer than a moment: the one
+///                 that runs.
+class call_chunk {
+public:
+  explicit call_chunk(std::span<remote_call> all) noexcept : calls{all} {}
+
+  call_chunk(const call_chunk&) = delete;
+  call_chunk& operator=(const call_chunk&) = delete;
+
+  const std::span<remote_call> calls;
+
+  /// Whether those behind one that fails shall not begin.
+  bool stop_at_failure = false;
+
+  /// The calls before `n` have an outcome, which the chunk may take at once.
+  /// Called by the worker whose chunk it is, as soon as it is known that the
+  /// rest takes its time; need not be called at all.
+  virtual void done(std::size_t n) noexcept = 0;
+
+  /// The calls from `n` on are given back, while the one before runs on. As
+  /// above.
+  virtual void give_back(std::size_t n) noexcept = 0;
+
+protected:
+  ~call_chunk() = default;
+};
+
 /// Makes the calls of procedures on behalf of a pool.
 class procedure_host {
 public:
@@ -92,6 +139,21 @@ public:
   /// Errors: throws `failure`.
   virtual compat::byte_buffer call(context& ctx, const procedure_info& what,
                                    const compat::byte_buffer& arguments) const;
+
+  /// Returns how many calls may travel together at most; 1 if none do, and then
+  /// `call_many` is not called.
+  virtual std::uint32_t most_calls() const noexcept { return 1; }
+
+  /// Makes several calls elsewhere, and blocks until each has its outcome or is
+  /// given back.
+  ///
+  /// Shape:  returns how many have their outcome, the first ones; all others
+  ///         are given back. At least one has, unless the operation was asked
+  ///         to stop. By itself it is `call` for each.
+  /// Errors: each call has its own. What is thrown is the failure of the first
+  ///         call of which `done` has not told.
+  virtual std::size_t call_many(context& ctx, const procedure_info& what,
+                                call_chunk& chunk) const;
 };
 
 /// Returns the host of the pool whose worker makes this call.
@@ -166,13 +228,30 @@ public:
       return fn(std::forward<Ts>(xs)...);
     }
     compat::byte_buffer bytes;
+    pack(bytes, std::forward<Ts>(xs)...);
+    return unpack(host.call(ctx, what, bytes));
+  }
+
+  /// Appends the arguments of a call to `bytes`.
+  ///
+  /// Errors: throws `failure` with `ec::bad_message`, and what an `inspect`
+  ///         throws.
+  template <class... Ts>
+  requires(accepts<Ts...>) void pack(compat::byte_buffer& bytes,
+                                     Ts&&... xs) const {
     if (!compat::encode(bytes, static_cast<const std::decay_t<Args>&>(xs)...))
-      throw_not_encodable(what, "arguments");
-    auto answer = host.call(ctx, what, bytes);
+      throw_not_encodable(info(), "arguments");
+  }
+
+  /// Returns the result that a call has answered.
+  ///
+  /// Errors: as `pack`.
+  result_type unpack(const compat::byte_buffer& answer) const {
     if constexpr (!std::is_void_v<R>) {
       result_type result{};
       if (!compat::decode(std::as_bytes(std::span{answer}), result))
-        throw_not_decodable(what.name, type_text<R>(), "result", answer.size());
+        throw_not_decodable(Name.view(), type_text<R>(), "result",
+                            answer.size());
       return result;
     }
   }
