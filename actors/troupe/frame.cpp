@@ -114,6 +114,10 @@ frame_status frame_stream::read(std::span<std::byte> into,
   return frame_status::done;
 }
 
+frame_status frame_stream::await(std::chrono::nanoseconds patience) const {
+  return wait(POLLIN, std::chrono::steady_clock::now() + patience);
+}
+
 frame_status frame_stream::receive(frame& result,
                                    std::chrono::nanoseconds patience) const {
   auto until = patience == compat::forever
@@ -123,7 +127,7 @@ frame_status frame_stream::receive(frame& result,
   auto got = read(std::as_writable_bytes(std::span{&header, 1}), until);
   if (got != frame_status::done)
     return got;
-  if (header.kind < frame_kind::greeting || header.kind > frame_kind::answer
+  if (header.kind < frame_kind::greeting || header.kind > frame_kind::answers
       || header.meta_size > largest_meta)
     return frame_status::garbage;
   if (header.body_size > largest_)

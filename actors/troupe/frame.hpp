@@ -33,6 +33,15 @@ enum class frame_kind : std::uint32_t {
   /// From the process, one for each call: answer_status, text, type and message
   /// of an exception; the body: the result.
   answer,
+  /// From the pool: name and signature of a procedure, how many calls travel
+  /// together, and whether those behind one that fails shall not begin; the
+  /// body: for each call, how many bytes of arguments, and these. The process
+  /// takes each from the call_page before it runs it.
+  calls,
+  /// From the process, when no call is left to begin: their answers lie in the
+  /// page. If the last one found no room there, it is this, as in `answer`;
+  /// else there is nothing in here.
+  answers,
 };
 
 /// What came of a call.
@@ -46,7 +55,7 @@ enum class answer_status : std::uint8_t {
 };
 
 /// Changes whenever frames do.
-inline constexpr std::uint32_t frame_version = 1;
+inline constexpr std::uint32_t frame_version = 2;
 
 struct frame {
   frame_kind kind{};
@@ -77,6 +86,10 @@ public:
 
   frame_status send(frame_kind kind, const compat::byte_buffer& meta,
                     const compat::byte_buffer& body = {}) const;
+
+  /// Waits for `patience` at the longest until something comes, and leaves that
+  /// for `receive`.
+  frame_status await(std::chrono::nanoseconds patience) const;
 
   /// Waits for `patience` at the longest; `compat::forever` for any time.
   frame_status receive(frame& result, std::chrono::nanoseconds patience) const;

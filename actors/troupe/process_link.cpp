@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <string_view>
 #include <system_error>
 
@@ -33,6 +34,11 @@ constexpr auto longest_backoff = std::chrono::seconds{1};
 // How often a call looks for a process that lives until it takes calls: one may
 // be killed by somebody while it starts.
 constexpr unsigned start_attempts = 3;
+
+// How long a message of calls may take before those that have not begun are
+// taken back, so that they are not held up by a slow one. A guess: a few times
+// what the calls of a message are meant to take.
+constexpr auto message_patience = std::chrono::milliseconds{1};
 
 // How many lost requests are remembered.
 constexpr std::size_t most_losses = 256;
@@ -213,6 +219,19 @@ void process_link::close() noexcept {
 
 compat::byte_buffer process_link::call(context& ctx, const procedure_info& what,
                                        const compat::byte_buffer& arguments) {
+  auto key = process_room::key_of(worker_cell::current_batch());
+  refuse(what, arguments, key);
+  auto stop = std::make_shared<stopper>(event_);
+  call_scope busy{*this, *stop};
+  auto hook =
+      ctx.on_cancel([&stop]() noexcept { stop->stop(stop_why::cancelled); });
+  return call_up_to_twice(ctx, what, arguments, stop, key, 1);
+}
+
+// Throws if the call must not be made at all.
+void process_link::refuse(const procedure_info& what,
+                          const compat::byte_buffer& arguments,
+                          request_key& key) const {
   const auto& settings = room_.settings;
   if (arguments.size() > settings.max_message)
     throw failure{ec::too_large,
@@ -220,39 +239,50 @@ compat::byte_buffer process_link::call(context& ctx, const procedure_info& what,
                               "than max_message = {}; it was not called",
                               what.name, bytes_text(arguments.size()),
                               bytes_text(settings.max_message))};
-  // Parts of a gather have no time of their own; they are not tried again.
-  auto owner = worker_cell::current_batch();
-  process_room::request_key key{owner, {}, 0};
-  if (owner)
-    key.submitted = owner->submitted_at();
-  auto may_come_again = key.submitted != steady_clock::time_point{};
-  if (may_come_again && room_.has_losses()) {
-    key.arguments = hash_of(what, arguments);
-    if (auto why = room_.why_not_again(key); !why.empty())
-      throw failure{
-          ec::worker_lost,
-          fmt::format("procedure '{}' is not run again: {}", what.name, why),
-          true};
-  }
-  auto stop = std::make_shared<stopper>(event_);
-  call_scope busy{*this, *stop};
-  auto hook =
-      ctx.on_cancel([&stop]() noexcept { stop->stop(stop_why::cancelled); });
-  for (auto attempt = 1u;; ++attempt) {
+  if (!key.may_come_again() || !room_.has_losses())
+    return;
+  key.arguments = hash_of(what, arguments);
+  if (auto why = room_.why_not_again(key); !why.empty())
+    throw failure{
+        ec::worker_lost,
+        fmt::format("procedure '{}' is not run again: {}", what.name, why),
+        true};
+}
+
+compat::byte_buffer
+process_link::call_up_to_twice(context& ctx, const procedure_info& what,
+                               const compat::byte_buffer& arguments,
+                               const std::shared_ptr<stopper>& stop,
+                               request_key key, unsigned attempt) {
+  for (;; ++attempt) {
     try {
       return call_once(ctx, what, arguments, stop);
     } catch (const lost_process& lost) {
-      key.arguments = hash_of(what, arguments);
-      auto count = may_come_again ? room_.note_lost(key, lost.why) : attempt;
-      if (what.idempotent && attempt == 1 && count < settings.max_lost
-          && !stop->stopped())
-        continue;
-      auto text = lost.text;
-      if (attempt > 1)
-        text += "; it had been run twice, since it is idempotent";
-      throw failure{ec::worker_lost, text, true};
+      if (auto why = note_lost(what, arguments, lost, key, attempt, *stop))
+        std::rethrow_exception(why);
     }
   }
+}
+
+// The process ended while it ran the call. Returns what that one fails with;
+// null if it shall be run again.
+std::exception_ptr process_link::note_lost(const procedure_info& what,
+                                           const compat::byte_buffer& arguments,
+                                           const lost_process& lost,
+                                           request_key& key, unsigned attempt,
+                                           const stopper& stop) {
+  auto count = attempt;
+  if (key.may_come_again()) {
+    key.arguments = hash_of(what, arguments);
+    count = room_.note_lost(key, lost.why);
+  }
+  if (what.idempotent && attempt == 1 && count < room_.settings.max_lost
+      && !stop.stopped())
+    return nullptr;
+  auto text = lost.text;
+  if (attempt > 1)
+    text += "; it had been run twice, since it is idempotent";
+  return std::make_exception_ptr(failure{ec::worker_lost, text, true});
 }
 
 compat::byte_buffer
@@ -289,34 +319,41 @@ process_link::call_once(context& ctx, const procedure_info& what,
   }
   if (answer.kind != frame_kind::answer)
     throw_misbehaved(what, *process, "sent something else than an answer");
-  auto count = process->answered.fetch_add(1) + 1;
-  if (room_.settings.max_requests > 0 && count >= room_.settings.max_requests) {
-    room_.recycled.fetch_add(1, std::memory_order_relaxed);
-    {
-      std::lock_guard guard{mutex_};
-      process_.reset();
-    }
-    room_.keeper.retire(process);
-  }
-  return read_answer(what, *process, answer);
+  count_answers(process, 1);
+  return read_answer(what, *process, std::as_bytes(std::span{answer.meta}),
+                     std::move(answer.body));
 }
 
-// Reads what came of the call; throws unless that is a result.
+// Lets the process go when it has answered as much as it may.
+void process_link::count_answers(const std::shared_ptr<worker_process>& process,
+                                 std::uint64_t answers) {
+  auto count = process->answered.fetch_add(answers) + answers;
+  if (room_.settings.max_requests == 0 || count < room_.settings.max_requests)
+    return;
+  room_.recycled.fetch_add(1, std::memory_order_relaxed);
+  {
+    std::lock_guard guard{mutex_};
+    process_.reset();
+  }
+  room_.keeper.retire(process);
+}
+
+// Reads what came of a call; throws unless that is a result.
 compat::byte_buffer process_link::read_answer(const procedure_info& what,
                                               const worker_process& process,
-                                              frame& answer) const {
+                                              std::span<const std::byte> meta,
+                                              compat::byte_buffer body) const {
   std::uint8_t status = 0;
   std::string text;
   std::string type;
-  if (!compat::decode(std::as_bytes(std::span{answer.meta}), status, type,
-                      text))
+  if (!compat::decode(meta, status, type, text))
     throw failure{ec::bad_message,
                   fmt::format("cannot decode the answer of {} to procedure {}",
                               place(process), what.text()),
                   true};
   switch (static_cast<answer_status>(status)) {
   case answer_status::value:
-    return std::move(answer.body);
+    return body;
   case answer_status::threw:
     throw remote_failure{type, text, process.pid()};
   case answer_status::unknown:
@@ -336,6 +373,245 @@ compat::byte_buffer process_link::read_answer(const procedure_info& what,
     throw failure{ec::bad_message,
                   fmt::format("{} refuses the call: {}", place(process), text)};
   }
+}
+
+// -- calls that travel together -----------------------------------------------
+
+// Some calls on their way to a process and back.
+class process_link::message {
+public:
+  message(process_link& link, context& ctx, const procedure_info& what,
+          call_chunk& chunk, std::size_t n,
+          const std::shared_ptr<worker_process>& process,
+          const std::shared_ptr<stopper>& stop, const request_key& key)
+      : link_{link},
+        ctx_{ctx},
+        what_{what},
+        chunk_{chunk},
+        process_{process},
+        page_{process->page()},
+        stop_{stop},
+        key_{key},
+        kept_{n} {}
+
+  message(const message&) = delete;
+  message& operator=(const message&) = delete;
+
+  ~message() {
+    if (timer_)
+      stop_timer(*timer_);
+  }
+
+  /// Returns how many calls have their outcome, which are all that have begun.
+  std::size_t run() {
+    try {
+      exchange();
+    } catch (const lost_process& lost) {
+      if (look_back())
+        lose(lost);
+    } catch (...) {
+      // Where nobody wants them any more, calls that have not begun never will.
+      if ((look_back() || !stop_->stopped()) && done_ < kept_)
+        chunk_.calls[done_++].failure = std::current_exception();
+    }
+    return done_;
+  }
+
+  /// Returns how many calls have not been given back.
+  std::size_t kept() const noexcept { return kept_; }
+
+private:
+  void exchange() {
+    auto limit = link_.room_.settings.max_run_time;
+    if (limit.count() > 0)
+      sent_at_ = time().now();
+    auto stream = link_.stream(*process_);
+    auto status = send(stream);
+    if (status == frame_status::done)
+      status = stream.await(
+          limit.count() > 0
+              ? std::min<std::chrono::nanoseconds>(limit, message_patience)
+              : message_patience);
+    if (status == frame_status::timed_out) {
+      keep_what_runs();
+      status = frame_status::done;
+    }
+    frame answer;
+    if (status == frame_status::done)
+      status = stream.receive(answer, compat::forever);
+    switch (status) {
+    case frame_status::done:
+      break;
+    case frame_status::interrupted:
+      link_.throw_stopped(ctx_, what_, process_.get(), *stop_);
+    case frame_status::too_large:
+      link_.throw_misbehaved(what_, *process_,
+                             "sent more than it was allowed to");
+    case frame_status::garbage:
+      link_.throw_misbehaved(what_, *process_, "sent what is not an answer");
+    default:
+      link_.throw_lost(what_, *process_);
+    }
+    if (answer.kind != frame_kind::answers)
+      link_.throw_misbehaved(what_, *process_,
+                             "sent something else than answers");
+    finish(std::move(answer));
+  }
+
+  frame_status send(const frame_stream& stream) {
+    auto n = static_cast<std::uint32_t>(kept_);
+    auto& body = link_.outgoing_;
+    body.clear();
+    for (const auto& x : chunk_.calls.first(kept_)) {
+      auto size = static_cast<std::uint64_t>(x.arguments.size());
+      auto bytes =
+          reinterpret_cast<const compat::byte_buffer::value_type*>(&size);
+      body.insert(body.end(), bytes, bytes + sizeof(size));
+      body.insert(body.end(), x.arguments.begin(), x.arguments.end());
+    }
+    compat::byte_buffer meta;
+    compat::encode(meta, std::string{what_.name}, std::string{what_.signature},
+                   n, static_cast<std::uint8_t>(chunk_.stop_at_failure));
+    page_.open(n);
+    auto status = stream.send(frame_kind::calls, meta, body);
+    if (body.capacity() > 2 * most_trip_bytes)
+      body = {};
+    return status;
+  }
+
+  // It takes its time. What is there is told, what has not begun is given back,
+  // and what runs has the time that a call has. How long it has run already is
+  // known of the first one only; of another one it is less than the patience.
+  void keep_what_runs() {
+    auto sent = kept_;
+    kept_ = page_.take_back(1);
+    harvest();
+    if (done_ > 0)
+      chunk_.done(done_);
+    if (kept_ < sent)
+      chunk_.give_back(kept_);
+    auto limit = link_.room_.settings.max_run_time;
+    if (limit.count() > 0)
+      timer_ =
+          start_timer(time(), (kept_ == 1 ? sent_at_ : time().now()) + limit,
+                      [stop = stop_] { stop->stop(stop_why::overran); });
+  }
+
+  // The process has come to the end of what it could begin.
+  void finish(frame answer) {
+    auto well = harvest();
+    if (!answer.meta.empty() && done_ < kept_)
+      take(std::as_bytes(std::span{answer.meta}), std::move(answer.body));
+    if (!well || done_ != page_.begun())
+      link_.throw_misbehaved(what_, *process_,
+                             "left answers that make no sense");
+    link_.count_answers(process_, done_);
+  }
+
+  // The process is gone. Takes the answers that it left. Returns whether a call
+  // had begun and has none.
+  bool look_back() noexcept {
+    page_.take_back(0);
+    harvest();
+    return std::min<std::size_t>(page_.begun(), kept_) > done_;
+  }
+
+  // The process was lost while it ran a call.
+  void lose(const lost_process& lost) {
+    auto& running = chunk_.calls[done_];
+    running.failure =
+        link_.note_lost(what_, running.arguments, lost, key_, 1, *stop_);
+    if (!running.failure) {
+      // The others need not wait for that.
+      chunk_.done(done_);
+      chunk_.give_back(done_ + 1);
+      try {
+        running.result = link_.call_up_to_twice(ctx_, what_, running.arguments,
+                                                stop_, key_, 2);
+      } catch (...) {
+        running.failure = std::current_exception();
+      }
+    }
+    ++done_;
+  }
+
+  // Takes the answers that are there. Returns false if they make no sense.
+  bool harvest() noexcept {
+    auto there = std::min<std::size_t>(page_.answered(), kept_);
+    page_answer next;
+    while (done_ < there) {
+      if (!page_.read(next))
+        return false;
+      auto first = reinterpret_cast<const compat::byte_buffer::value_type*>(
+          next.body.data());
+      take(next.meta, {first, first + next.body.size()});
+    }
+    return true;
+  }
+
+  void take(std::span<const std::byte> meta,
+            compat::byte_buffer body) noexcept {
+    auto& x = chunk_.calls[done_++];
+    try {
+      x.result = link_.read_answer(what_, *process_, meta, std::move(body));
+    } catch (...) {
+      x.failure = std::current_exception();
+    }
+  }
+
+  clock& time() const noexcept { return ctx_.cell().home().time(); }
+
+  process_link& link_;
+  context& ctx_;
+  const procedure_info& what_;
+  call_chunk& chunk_;
+  const std::shared_ptr<worker_process> process_;
+  call_page& page_;
+  const std::shared_ptr<stopper>& stop_;
+  request_key key_;
+  // How many calls were sent and not taken back, and how many of these have
+  // their outcome.
+  std::size_t kept_;
+  std::size_t done_ = 0;
+  clock::time_point sent_at_;
+  std::optional<timer_id> timer_;
+};
+
+std::size_t process_link::call_many(context& ctx, const procedure_info& what,
+                                    call_chunk& chunk) {
+  auto key = process_room::key_of(worker_cell::current_batch());
+  std::size_t allowed = 0;
+  try {
+    for (; allowed < chunk.calls.size(); ++allowed)
+      refuse(what, chunk.calls[allowed].arguments, key);
+  } catch (...) {
+    // Others go before it.
+    if (allowed == 0)
+      throw;
+  }
+  auto stop = std::make_shared<stopper>(event_);
+  call_scope busy{*this, *stop};
+  auto hook =
+      ctx.on_cancel([&stop]() noexcept { stop->stop(stop_why::cancelled); });
+  for (auto attempt = 1u; attempt <= start_attempts; ++attempt) {
+    auto process = ensure_ready(ctx, what, *stop);
+    if (stop->stopped())
+      return 0;
+    auto n = allowed;
+    if (auto most = room_.settings.max_requests; most > 0)
+      n = std::min<std::size_t>(n, most - process->answered.load());
+    message sent{*this, ctx, what, chunk, n, process, stop, key};
+    auto made = sent.run();
+    if (made > 0 || stop->stopped())
+      return made;
+    // What was given back belongs to others.
+    allowed = std::min(allowed, sent.kept());
+  }
+  throw failure{
+      ec::worker_lost,
+      fmt::format("procedure '{}' was not called: {} worker processes of the "
+                  "pool '{}' ended before they began with it",
+                  what.name, start_attempts, room_.settings.plan.pool)};
 }
 
 frame_stream

@@ -6,10 +6,13 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 
 #include "troupe/frame.hpp"
@@ -51,7 +54,20 @@ public:
     std::size_t arguments;
 
     bool operator==(const request_key&) const = default;
+
+    /// Parts of a gather have no time of their own; they are not tried again.
+    bool may_come_again() const noexcept {
+      return submitted != std::chrono::steady_clock::time_point{};
+    }
   };
+
+  /// Returns the key of requests of a batch, but for their arguments.
+  static request_key key_of(const batch* owner) noexcept {
+    return {owner,
+            owner ? owner->submitted_at()
+                  : std::chrono::steady_clock::time_point{},
+            0};
+  }
 
   /// Counts a process that a request has ended, for `why`. Returns how many it
   /// has ended by now.
@@ -102,6 +118,14 @@ public:
   compat::byte_buffer call(context& ctx, const procedure_info& what,
                            const compat::byte_buffer& arguments);
 
+  /// Makes calls of the chunk in the process, from the first one on: in one
+  /// message there and one back. Returns how many have their outcome; the
+  /// others have not begun.
+  ///
+  /// Errors: throws `failure` if no process takes calls; then none has begun.
+  std::size_t call_many(context& ctx, const procedure_info& what,
+                        call_chunk& chunk);
+
   /// Lets the process go. The worker ends.
   void close() noexcept;
 
@@ -126,6 +150,7 @@ private:
   };
 
   class call_scope;
+  class message;
 
   // Thrown when the process ended while it ran the call.
   struct lost_process {
@@ -143,13 +168,28 @@ private:
   void drop_failed_start() noexcept;
   void wait_out_backoff(context& ctx, const procedure_info& what,
                         const stopper& stop);
+  using request_key = process_room::request_key;
+
+  void refuse(const procedure_info& what, const compat::byte_buffer& arguments,
+              request_key& key) const;
+  compat::byte_buffer call_up_to_twice(context& ctx, const procedure_info& what,
+                                       const compat::byte_buffer& arguments,
+                                       const std::shared_ptr<stopper>& stop,
+                                       request_key key, unsigned attempt);
   compat::byte_buffer call_once(context& ctx, const procedure_info& what,
                                 const compat::byte_buffer& arguments,
                                 const std::shared_ptr<stopper>& stop);
+  std::exception_ptr note_lost(const procedure_info& what,
+                               const compat::byte_buffer& arguments,
+                               const lost_process& lost, request_key& key,
+                               unsigned attempt, const stopper& stop);
+  void count_answers(const std::shared_ptr<worker_process>& process,
+                     std::uint64_t answers);
   frame_stream stream(const worker_process& process) const noexcept;
   compat::byte_buffer read_answer(const procedure_info& what,
                                   const worker_process& process,
-                                  frame& answer) const;
+                                  std::span<const std::byte> meta,
+                                  compat::byte_buffer body) const;
   [[noreturn]] void throw_lost(const procedure_info& what,
                                worker_process& process);
   [[noreturn]] void throw_stopped(context& ctx, const procedure_info& what,
@@ -168,6 +208,8 @@ private:
   const std::string worker_;
   // Written to in order to end a wait.
   const std::shared_ptr<unique_fd> event_;
+  // The arguments of calls that travel together. Kept, for the next ones.
+  compat::byte_buffer outgoing_;
 
   mutable std::mutex mutex_;
   std::shared_ptr<worker_process> process_;

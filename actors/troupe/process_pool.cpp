@@ -39,6 +39,7 @@ void check(const process_options& options) {
   check_duration("kill_grace", options.kill_grace);
   check_duration("start_timeout", options.start_timeout);
   check_count("max_message", options.max_message, most_bytes);
+  check_count("max_together", options.max_together, 1'000'000);
   check_count("max_lost", options.max_lost, most_bytes);
   if (options.processes)
     check_count("processes", *options.processes, defaults::workers_limit);
@@ -81,7 +82,8 @@ public:
              options.on_output ? options.on_output : pass_on},
         effective{std::move(common)},
         known_{known},
-        own_program_{options.program.empty()} {}
+        own_program_{options.program.empty()},
+        max_together_{options.max_together} {}
 
   const procedure_entry* find(const context& ctx,
                               const procedure_info& what) const override {
@@ -99,6 +101,15 @@ public:
                                                                arguments);
   }
 
+  std::uint32_t most_calls() const noexcept override { return max_together_; }
+
+  std::size_t call_many(context& ctx, const procedure_info& what,
+                        call_chunk& chunk) const override {
+    find(ctx, what);
+    return ctx.resource<std::shared_ptr<process_link>>()->call_many(ctx, what,
+                                                                    chunk);
+  }
+
   // Links are opened and count from threads of a pool whose host is const.
   mutable process_room room;
 
@@ -108,6 +119,7 @@ public:
 private:
   const procedures known_;
   const bool own_program_;
+  const std::uint32_t max_together_;
 };
 
 namespace {

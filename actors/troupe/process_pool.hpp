@@ -52,6 +52,12 @@ struct process_options {
   /// what it needs.
   std::chrono::nanoseconds start_timeout = std::chrono::seconds{10};
 
+  /// The most requests of a `map` that travel in one message, if they are tiny:
+  /// from 1 to 1,000,000; 1: each by itself. How many do is found out; those
+  /// that have not begun are not lost with their process, nor held up for more
+  /// than about a millisecond by a slow one before them.
+  std::uint32_t max_together = 1024;
+
   /// A request that is tried again is not run any more once it has ended so
   /// many processes: from 1.
   unsigned max_lost = 2;

@@ -7,18 +7,23 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <iostream>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <tuple>
+#include <utility>
 
 #include <fmt/format.h>
 
+#include "troupe/call_page.hpp"
 #include "troupe/frame.hpp"
 #include "troupe/worker_process.hpp"
 
@@ -72,7 +77,8 @@ std::pair<std::string, std::string> current_exception_text() {
 
 class worker_side {
 public:
-  explicit worker_side(const procedures& known) : known_{known} {}
+  worker_side(const procedures& known, call_page page)
+      : known_{known}, page_{std::move(page)} {}
 
   int run() {
     frame greeting;
@@ -93,7 +99,9 @@ public:
       return 0;
     frame request;
     while (stream_.receive(request, compat::forever) == frame_status::done) {
-      if (!answer(request))
+      auto answered = request.kind == frame_kind::calls ? answer_many(request)
+                                                        : answer_one(request);
+      if (!answered)
         break;
       // The memory of a large request is not kept for small ones.
       request = {};
@@ -102,49 +110,111 @@ public:
   }
 
 private:
-  bool answer(const frame& request) {
-    compat::byte_buffer result;
-    auto status = answer_status::value;
-    std::string type;
-    std::string text;
+  struct answer {
+    answer_status status = answer_status::value;
+    std::string type = {};
+    std::string text = {};
+    compat::byte_buffer result = {};
+
+    compat::byte_buffer meta() const {
+      compat::byte_buffer bytes;
+      compat::encode(bytes, static_cast<std::uint8_t>(status), type, text);
+      return bytes;
+    }
+  };
+
+  bool answer_one(const frame& request) {
     std::string name;
     std::string signature;
-    if (request.kind != frame_kind::call
-        || !compat::decode(std::as_bytes(std::span{request.meta}), name,
-                           signature)) {
-      status = answer_status::bad_message;
-      text = "what came is no call";
-    } else if (auto entry = known_.find(name);
-               entry == nullptr || entry->signature != signature) {
-      status = answer_status::unknown;
-      text = known_.why_not(name);
+    answer made{.status = answer_status::bad_message,
+                .text = "what came is no call"};
+    if (request.kind == frame_kind::call
+        && compat::decode(std::as_bytes(std::span{request.meta}), name,
+                          signature))
+      made = call(find(name, signature), name,
+                  std::as_bytes(std::span{request.body}));
+    return stream_.send(frame_kind::answer, made.meta(), made.result)
+           == frame_status::done;
+  }
+
+  bool answer_many(const frame& request) {
+    std::string name;
+    std::string signature;
+    std::uint32_t count = 0;
+    std::uint8_t stop_at_failure = 0;
+    const procedure_entry* entry = nullptr;
+    auto rest = std::as_bytes(std::span{request.body});
+    if (compat::decode(std::as_bytes(std::span{request.meta}), name, signature,
+                       count, stop_at_failure))
+      entry = find(name, signature);
+    page_.rewind();
+    while (page_.begin_next()) {
+      auto made = call(entry, name, take_part(rest));
+      auto meta = made.meta();
+      auto left = page_.leave(meta, made.result);
+      if (!left || (stop_at_failure && made.status != answer_status::value))
+        page_.close();
+      if (!left)
+        return stream_.send(frame_kind::answers, meta, made.result)
+               == frame_status::done;
+    }
+    return stream_.send(frame_kind::answers, {}) == frame_status::done;
+  }
+
+  // Takes the arguments of the next call out of a message of many. What is cut
+  // off does not decode.
+  static std::span<const std::byte>
+  take_part(std::span<const std::byte>& rest) {
+    std::uint64_t size = 0;
+    if (rest.size() < sizeof(size))
+      return std::exchange(rest, {});
+    std::memcpy(&size, rest.data(), sizeof(size));
+    rest = rest.subspan(sizeof(size));
+    auto part = rest.first(
+        static_cast<std::size_t>(std::min<std::uint64_t>(size, rest.size())));
+    rest = rest.subspan(part.size());
+    return part;
+  }
+
+  // Returns null if the function is not known by this signature.
+  const procedure_entry* find(const std::string& name,
+                              const std::string& signature) const {
+    auto entry = known_.find(name);
+    return entry && entry->signature == signature ? entry : nullptr;
+  }
+
+  answer call(const procedure_entry* entry, const std::string& name,
+              std::span<const std::byte> arguments) const {
+    answer made;
+    if (entry == nullptr) {
+      made.status = answer_status::unknown;
+      made.text = known_.why_not(name);
     } else {
       try {
-        result = entry->invoke(std::as_bytes(std::span{request.body}));
+        made.result = entry->invoke(arguments);
       } catch (const failure& why) {
         // What troupe itself refuses is told by its code.
-        status = why.code() == ec::bad_message ? answer_status::bad_message
-                                               : answer_status::threw;
-        type = "troupe::failure";
-        text = why.what();
+        made.status = why.code() == ec::bad_message ? answer_status::bad_message
+                                                    : answer_status::threw;
+        made.type = "troupe::failure";
+        made.text = why.what();
       } catch (...) {
-        status = answer_status::threw;
-        std::tie(type, text) = current_exception_text();
+        made.status = answer_status::threw;
+        std::tie(made.type, made.text) = current_exception_text();
       }
     }
-    if (result.size() > max_message_) {
-      status = answer_status::too_large;
-      text = fmt::format("{} bytes", result.size());
-      result = {};
+    if (made.result.size() > max_message_) {
+      made.status = answer_status::too_large;
+      made.text = fmt::format("{} bytes", made.result.size());
+      made.result = {};
     }
     // What was printed belongs to this request.
     std::fflush(stdout);
-    compat::byte_buffer meta;
-    compat::encode(meta, static_cast<std::uint8_t>(status), type, text);
-    return stream_.send(frame_kind::answer, meta, result) == frame_status::done;
+    return made;
   }
 
   const procedures& known_;
+  call_page page_;
   std::uint64_t max_message_ = 0;
   // What the pool sends has been measured there.
   frame_stream stream_{worker_socket, -1, ~std::uint64_t{0}};
@@ -168,6 +238,14 @@ std::optional<int> run_if_worker(int argc, char** argv,
   }
   // What a procedure starts must not hold the pool's socket.
   ::fcntl(worker_socket, F_SETFD, FD_CLOEXEC);
+  call_page page{worker_page};
+  if (!page.valid()) {
+    std::cerr << argv[0] << ": " << argv[1]
+              << ": cannot share memory with the pool: " << std::strerror(errno)
+              << '\n';
+    return 2;
+  }
+  ::close(worker_page);
   // Lines arrive as they are printed, and are not lost in a crash.
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   // Signals belong to the thread that makes the calls.
@@ -177,7 +255,7 @@ std::optional<int> run_if_worker(int argc, char** argv,
   pthread_sigmask(SIG_SETMASK, &all, &before);
   std::thread{watch_parent, ::getppid()}.detach();
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return worker_side{known}.run();
+  return worker_side{known, std::move(page)}.run();
 }
 
 } // namespace troupe

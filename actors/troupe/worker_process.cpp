@@ -33,7 +33,7 @@ namespace {
 // putting one in its place would overwrite the next.
 unique_fd out_of_the_way(int fd) {
   unique_fd low{fd};
-  return unique_fd{::fcntl(fd, F_DUPFD_CLOEXEC, worker_socket + 1)};
+  return unique_fd{::fcntl(fd, F_DUPFD_CLOEXEC, worker_page + 1)};
 }
 
 struct fd_pair {
@@ -84,6 +84,13 @@ std::shared_ptr<worker_process> worker_process::start(const process_plan& plan,
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
     throw_not_started(plan, "no socket for", errno);
   link = {out_of_the_way(fds[0]), out_of_the_way(fds[1])};
+  unique_fd page = call_page::make();
+  if (page.get() < 0)
+    throw_not_started(plan, "no memory to share with", errno);
+  made->page_ = call_page{page.get()};
+  if (!made->page_.valid())
+    throw_not_started(plan, "no memory to share with", errno);
+  page = unique_fd{::fcntl(page.get(), F_DUPFD_CLOEXEC, worker_page + 1)};
   fd_pair outputs[2];
   for (auto& pipe : outputs) {
     if (::pipe2(fds, O_CLOEXEC) != 0)
@@ -96,7 +103,8 @@ std::shared_ptr<worker_process> worker_process::start(const process_plan& plan,
   for (int i = 0; i < 2; ++i)
     how.place(outputs[i].theirs.get(), i + 1);
   how.place(link.theirs.get(), worker_socket);
-  how.close_from(worker_socket + 1);
+  how.place(page.get(), worker_page);
+  how.close_from(worker_page + 1);
   // By an argument, not by a variable of the environment, which the processes
   // that it starts would inherit.
   std::vector words{plan.program, fmt::format("{}{}", worker_argument, worker)};

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "troupe/call_page.hpp"
 #include "troupe/unique_fd.hpp"
 
 namespace troupe {
@@ -36,6 +37,9 @@ inline constexpr const char* worker_argument = "--troupe-worker=";
 
 /// The descriptor on which a worker process finds its socket.
 inline constexpr int worker_socket = 3;
+
+/// The descriptor on which it finds the memory of its `call_page`.
+inline constexpr int worker_page = 4;
 
 /// One process. Thread-safe.
 class worker_process {
@@ -64,6 +68,9 @@ public:
 
   /// Returns this side's end of the socketpair.
   int socket() const noexcept { return socket_.get(); }
+
+  /// Returns the memory that it shares with its worker, which alone may use it.
+  call_page& page() noexcept { return page_; }
 
   /// Becomes readable when the process has ended.
   int end_signal() const noexcept { return end_signal_.get(); }
@@ -111,6 +118,7 @@ private:
   std::string worker_;
   pid_t pid_ = -1;
   unique_fd socket_;
+  call_page page_;
   unique_fd end_signal_;
   unique_fd output_;
   unique_fd error_;

@@ -27,6 +27,11 @@ constexpr auto chunk_time = std::chrono::microseconds{10};
 // Most requests claimed at once. At 2 ns each this is `chunk_time`.
 constexpr std::uint32_t max_chunk = 4096;
 
+// The same for requests that travel together, to where a message there and back
+// takes some 40 us: long enough for that to hardly count, and short enough for
+// those to wait who are in the message of a slow one.
+constexpr auto trip_time = std::chrono::microseconds{300};
+
 // How long a worker that shares its thread works before it lets others have it:
 // as long as they may have to wait for it. A guess, a tenth of what people
 // notice.
@@ -742,7 +747,11 @@ void batch::drop_if_unwanted() noexcept {
 // -- share --------------------------------------------------------------------
 
 batch::share::share(batch& owner, worker_cell& cell, bool nested) noexcept
-    : batch_{owner}, cell_{cell}, nested_{nested} {
+    : batch_{owner},
+      cell_{cell},
+      nested_{nested},
+      max_chunk_{max_chunk},
+      chunk_time_{chunk_time} {
   owner.drop_if_unwanted();
   if (auto progress = owner.meter())
     progress->add_running(1);
@@ -872,6 +881,26 @@ bool batch::share::steal(index_range& started) noexcept {
   }
 }
 
+void batch::share::travel(std::uint32_t most) noexcept {
+  max_chunk_ = std::min(most, max_chunk);
+  chunk_time_ = trip_time;
+}
+
+void batch::share::give_back(std::uint32_t first, bool calling) noexcept {
+  lane_->give_back(first);
+  // As in `use_lane`.
+  if (batch_.stopped_.load(std::memory_order_seq_cst)) {
+    batch_.count_dropped(lane_->drop().size());
+    return;
+  }
+  if (!calling)
+    return;
+  // As for an attempt that is due: others may have found nothing to claim.
+  batch_.home_->requeue(batch_);
+  wait_graph::call_back(*batch_.home_);
+  wait_graph::look_again();
+}
+
 lane* batch::share::own_lane() noexcept {
   if (lane_ != nullptr)
     return lane_;
@@ -916,7 +945,7 @@ void batch::share::measure(std::uint32_t ran,
   auto spent = now - mark_;
   if (!retried_ && ran > 0)
     record.started(label_, mark_ - batch_.submitted_at_, ran);
-  if (ran > 1 && spent > 4 * chunk_time && spent > 4 * ran * each_) {
+  if (ran > 1 && spent > 4 * chunk_time_ && spent > 4 * ran * each_) {
     // Tiny requests were expected, and there was a slow one among them.
     record.returned(label_, each_, ran - 1);
     record.returned(label_, spent - (ran - 1) * each_, 1);
@@ -956,10 +985,9 @@ void batch::share::tune(std::uint32_t ran, std::uint32_t failed) noexcept {
   mark_ = now;
   cell_.set_mark(now);
   auto each = std::max<std::int64_t>(1, spent.count() / std::max(1u, ran));
-  auto fit = static_cast<std::uint64_t>(
-      std::chrono::nanoseconds{chunk_time}.count() / each);
+  auto fit = static_cast<std::uint64_t>(chunk_time_.count() / each);
   chunk_ = static_cast<std::uint32_t>(
-      std::clamp<std::uint64_t>(fit, 1, std::min(max_chunk, chunk_ * 4)));
+      std::clamp<std::uint64_t>(fit, 1, std::min(max_chunk_, chunk_ * 4)));
 }
 
 } // namespace troupe

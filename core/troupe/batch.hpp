@@ -389,6 +389,14 @@ public:
   /// Returns whether it is time to let others use the thread.
   bool slice_is_over() const noexcept { return mark_ >= slice_end_; }
 
+  /// Has more requests claimed at once, since they travel together: `most` at
+  /// most, if they are tiny.
+  void travel(std::uint32_t most) noexcept;
+
+  /// Makes the requests of the lane from `first` on unstarted again. `calling`:
+  /// has other workers called for them.
+  void give_back(std::uint32_t first, bool calling) noexcept;
+
   /// Measures how long `ran` requests took, of which `failed` threw, and adapts
   /// how many are claimed next time: many when they are tiny, one when they
   /// block.
@@ -418,6 +426,9 @@ private:
   bool drawn_ = false;
   std::uint8_t label_ = 0;
   std::uint32_t chunk_ = 1;
+  std::uint32_t max_chunk_;
+  // How long the requests claimed at once should take.
+  std::chrono::nanoseconds chunk_time_;
   lane* lane_ = nullptr;
   std::chrono::steady_clock::time_point mark_;
   // How long a request took when they were last much alike.

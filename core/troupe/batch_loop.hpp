@@ -7,15 +7,26 @@
 
 namespace troupe {
 
+// Defined in trip.hpp, which those have included who have a procedure.
+template <class Batch>
+class traveller;
+
 /// Implements `participate` for a batch whose requests `Derived::run_one` runs.
 template <class Derived>
 class batch_loop : public batch {
 public:
+  /// Whether the requests all call one procedure, so that they can travel
+  /// together to where a pool makes its calls.
+  static constexpr bool travels = false;
+
   leave_reason participate(worker_cell& cell, bool nested) noexcept final {
     auto& self = static_cast<Derived&>(*this);
     share mine{*this, cell, nested};
     context ctx{*this, cell};
     worker_cell::working_scope scope{cell, *this};
+    if constexpr (Derived::travels)
+      if (size() > 1 && traveller<Derived>::wanted(cell))
+        return traveller<Derived>{self, ctx}.travel(mine, nested);
     for (;;) {
       index_range single;
       if (!mine.claim(single))
@@ -24,11 +35,7 @@ public:
       if (claimed == nullptr) {
         if (size() == 1)
           this->note_begin(cell);
-        auto result = self.run_one(single.begin, ctx);
-        // Before whoever waits for the batch can look at what was measured.
-        mine.tune(1, result != run_result::value);
-        if (result != run_result::again)
-          settle(1, result == run_result::failed);
+        run_single(mine, ctx, single.begin);
         if (size() == 1)
           return leave_reason::exhausted;
         // Only now, so that a worker which comes back to a batch gets on with
@@ -77,6 +84,18 @@ public:
 
 protected:
   using batch::batch;
+
+  template <class>
+  friend class traveller;
+
+  /// Runs a request that was claimed by itself.
+  void run_single(share& mine, context& ctx, std::uint32_t index) noexcept {
+    auto result = static_cast<Derived&>(*this).run_one(index, ctx);
+    // Before whoever waits for the batch can look at what was measured.
+    mine.tune(1, result != run_result::value);
+    if (result != run_result::again)
+      settle(1, result == run_result::failed);
+  }
 
   /// Runs `call`, which may throw anything: that becomes the outcome of the
   /// request `index`.

@@ -47,4 +47,8 @@ class stream;
 template <class T>
 class task;
 
+/// Whether `T` is a `procedure`.
+template <class T>
+inline constexpr bool is_procedure = false;
+
 } // namespace troupe

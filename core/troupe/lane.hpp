@@ -27,7 +27,8 @@ struct index_range {
 /// Holds the unstarted requests of one worker.
 ///
 /// Invariants: (1) Only advancing `next_` starts a request, and only the owner
-///                 advances it. Others lower `end_`, one at a time.
+///                 advances it, or takes that back. Others lower `end_`, one at
+///                 a time.
 ///             (2) The owner announces what it starts before it looks at
 ///             `end_`;
 ///                 others announce what they take before they look at `next_`.
@@ -68,6 +69,13 @@ public:
     if (index < end_.load(std::memory_order_seq_cst)) [[likely]]
       return index;
     return start_last(index);
+  }
+
+  /// Makes the requests from `first` on, which `start` returned last and which
+  /// have not begun, unstarted again.
+  void give_back(std::uint32_t first) noexcept {
+    lock guard{*this};
+    next_.store(first, std::memory_order_seq_cst);
   }
 
   // -- everybody's side -------------------------------------------------------

@@ -5,6 +5,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <exception>
 #include <memory>
 #include <new>
 #include <optional>
@@ -16,6 +17,7 @@
 
 #include "troupe/batch_loop.hpp"
 #include "troupe/batch_ref.hpp"
+#include "troupe/fwd.hpp"
 #include "troupe/huge_pages.hpp"
 
 namespace troupe {
@@ -172,6 +174,36 @@ public:
             static_cast<argument_type>(first_[static_cast<diff>(index)]));
       });
     });
+  }
+
+  // -- for requests that travel together, if `Fn` is a procedure --------------
+
+  static constexpr bool travels = is_procedure<Fn>;
+
+  const Fn& procedure() const noexcept requires(travels) { return input_->fn; }
+
+  /// Appends the encoded element of a request to `bytes`. Throws what that
+  /// throws.
+  void pack(std::uint32_t index, auto& bytes) requires(travels) {
+    using diff = std::ranges::range_difference_t<Elements>;
+    input_->fn.pack(
+        bytes, static_cast<argument_type>(first_[static_cast<diff>(index)]));
+  }
+
+  /// Takes what came of a request.
+  run_result unpack(std::uint32_t index, auto& call, context& ctx) noexcept
+      requires(travels) {
+    try {
+      if (!call.failure) {
+        slots_.fill(index, [&]() -> value_type {
+          return input_->fn.unpack(call.result);
+        });
+        return run_result::value;
+      }
+    } catch (...) {
+      call.failure = std::current_exception();
+    }
+    return this->fail(std::move(call.failure), index, ctx.cell());
   }
 
   void* result() override {

@@ -23,6 +23,7 @@
 
 #include "troupe/caf_compat.hpp"
 #include "troupe/context.hpp"
+#include "troupe/fwd.hpp"
 #include "troupe/type_text.hpp"
 
 namespace troupe {
@@ -260,9 +261,6 @@ private:
   bool idempotent_ = false;
 };
 
-template <class T>
-inline constexpr bool is_procedure = false;
-
 template <fixed_string Name, class Signature>
 inline constexpr bool is_procedure<procedure<Name, Signature>> = true;
 
@@ -332,3 +330,5 @@ private:
 };
 
 } // namespace troupe
+
+#include "troupe/trip.hpp"

@@ -37,6 +37,7 @@ std::vector<row_spec> blocking_rows();
 std::vector<row_spec> io_rows();
 std::vector<row_spec> memory_rows();
 std::vector<row_spec> idle_rows();
+std::vector<row_spec> process_rows();
 
 // -- shared by the rows -------------------------------------------------------
 

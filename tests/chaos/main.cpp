@@ -1,14 +1,19 @@
 // Uses troupe at random, all of it at once, and checks that every request has
 // exactly one outcome that its side effects agree with, and that nothing hangs.
 //
-//   troupe_chaos [--seed N] [--seconds S | --minutes M]
+//   troupe_chaos [--seed N] [--seconds S | --minutes M] [--processes PERCENT]
 //
 // What is asked for follows from the seed, which is printed first; who wins a
-// race does not. With --minutes it is a soak: memory and threads are printed as
-// it goes. Exit status 1: a promise was broken; abort: something hung.
+// race does not. PERCENT of the rounds use a pool of worker processes, 20 by
+// itself; this program is its own worker. With --minutes it is a soak: memory
+// and threads are printed as it goes. Exit status 1: a promise was broken;
+// abort: something hung.
 
+#include "dice.hpp"
 #include "ledger.hpp"
+#include "processes.hpp"
 
+#include "troupe/run_if_worker.hpp"
 #include "troupe/troupe.hpp"
 #include "troupe/worker.hpp"
 
@@ -40,6 +45,7 @@
 
 using namespace std::chrono_literals;
 
+using chaos::dice;
 using chaos::ledger;
 using chaos::record;
 using chaos::record_ptr;
@@ -56,6 +62,7 @@ struct settings {
   std::uint64_t seed = std::random_device{}();
   std::chrono::seconds span = 10s;
   bool soak = false;
+  std::uint64_t process_percent = 20;
 };
 
 std::optional<settings> read_settings(int argc, char** argv) {
@@ -77,27 +84,13 @@ std::optional<settings> read_settings(int argc, char** argv) {
     else if (key == "--minutes") {
       out.span = std::chrono::minutes{value};
       out.soak = true;
-    } else
+    } else if (key == "--processes" && value <= 100)
+      out.process_percent = value;
+    else
       return std::nullopt;
   }
   return out;
 }
-
-/// Random numbers that are the same for a seed on every machine.
-class dice {
-public:
-  explicit dice(std::uint64_t seed) : engine_{seed} {}
-
-  /// Returns a number from 0 to `n` - 1.
-  std::uint64_t below(std::uint64_t n) { return engine_() % n; }
-
-  bool one_in(std::uint64_t n) { return below(n) == 0; }
-
-  std::uint64_t fork() { return engine_(); }
-
-private:
-  std::mt19937_64 engine_;
-};
 
 // -- requests -----------------------------------------------------------------
 
@@ -660,10 +653,14 @@ std::uint64_t status_of(std::string_view key) {
 } // namespace
 
 int main(int argc, char** argv) {
+  if (auto status =
+          troupe::run_if_worker(argc, argv, chaos::known_procedures()))
+    return *status;
   auto how = read_settings(argc, argv);
   if (!how) {
     fmt::print(stderr,
-               "usage: troupe_chaos [--seed N] [--seconds S | --minutes M]\n");
+               "usage: troupe_chaos [--seed N] [--seconds S | --minutes M] "
+               "[--processes PERCENT]\n");
     return 2;
   }
   fmt::print("chaos: --seed {}\n", how->seed);
@@ -679,7 +676,12 @@ int main(int argc, char** argv) {
     troupe::config cfg;
     caf::actor_system sys{cfg};
     for (auto n = 1 + random.below(20); n > 0; --n) {
-      play_round(sys, book, dice{random.fork()}, dog);
+      if (random.below(100) < how->process_percent)
+        chaos::play_process_round(
+            sys, book, dice{random.fork()},
+            [&](std::string where) { dog.say_where(std::move(where)); });
+      else
+        play_round(sys, book, dice{random.fork()}, dog);
       ++rounds;
       if (auto wrong = book.close(); !wrong.empty()) {
         fmt::print("chaos: broken in round {} of --seed {}\n{}", rounds,

@@ -134,6 +134,46 @@ TEST_CASE("what an owner leaves behind is given away once, in every order",
       });
 }
 
+TEST_CASE("what an owner starts and gives back is given away once, in every "
+          "order",
+          "[lane]") {
+  check_in_every_order(
+      "an owner that gives back one of two, and a thief", [](world& w) {
+        auto s = std::make_shared<state>(2);
+        s->it.try_own();
+        s->it.publish({0, 2});
+        w.thread("owner", [s] {
+          auto first = s->it.start();
+          if (first != lane::none)
+            s->give(first);
+          auto second = s->it.start();
+          if (second != lane::none)
+            s->it.give_back(second);
+          s->start_all();
+        });
+        w.thread("thief", [s] { s->give(s->it.steal_half()); });
+        w.after([s] { s->check_all_given(); });
+      });
+  check_in_every_order(
+      "an owner that gives back all and leaves, and a thief", [](world& w) {
+        auto s = std::make_shared<state>(2);
+        s->it.try_own();
+        s->it.publish({0, 2});
+        w.thread("owner", [s] {
+          auto first = s->it.start();
+          s->it.start();
+          if (first != lane::none)
+            s->it.give_back(first);
+          s->it.disown();
+        });
+        w.thread("thief", [s] { s->give(s->it.steal_half()); });
+        w.after([s] {
+          s->give(s->it.drop());
+          s->check_all_given();
+        });
+      });
+}
+
 // Without it, the owner's announcement may still be in its store buffer when
 // the thief looks for it.
 TEST_CASE("without the expensive fence a request is given away twice",

@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -38,7 +39,37 @@ auto inspect(Inspector& f, point& value) {
 #endif
 }
 
+/// What a call leaves behind and does, so that a test can tell how often it was
+/// made.
+struct errand {
+  /// Where there are files.
+  std::string folder;
+  int number = 0;
+  /// "", "throw", "kill", "kill once" or "hold".
+  std::string how;
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, errand& value) {
+#if TROUPE_CAF_1
+  return f.object(value).fields(f.field("folder", value.folder),
+                                f.field("number", value.number),
+                                f.field("how", value.how));
+#else
+  return f(value.folder, value.number, value.how);
+#endif
+}
+
+/// Appends a line with its number to the file "made" in the folder, then does
+/// as it is told. Returns the number of its process.
+inline constexpr troupe::procedure<"run_errand", int(errand)> run_errand;
+
+/// As above, and may run twice.
+inline constexpr troupe::procedure<"run_errand_again", int(errand)>
+    run_errand_again{troupe::idempotent};
+
 inline constexpr troupe::procedure<"echo", std::string(std::string)> echo;
+inline constexpr troupe::procedure<"twice", int(int)> twice;
 inline constexpr troupe::procedure<"add", int(int a, int b)> add;
 inline constexpr troupe::procedure<"move", point(const point& from, int by)>
     move;
@@ -96,9 +127,37 @@ inline void end_this_process(int signal) {
   std::raise(signal);
 }
 
+inline int make_errand(const errand& what) {
+  auto line = std::to_string(what.number) + '\n';
+  auto file = ::open((what.folder + "/made").c_str(),
+                     O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+  // In one go, so that lines of several processes do not mix.
+  auto written = ::write(file, line.data(), line.size());
+  ::close(file);
+  if (written != static_cast<ssize_t>(line.size()))
+    throw std::runtime_error{"cannot leave a line"};
+  if (what.how == "throw")
+    throw std::out_of_range{line};
+  if (what.how == "kill")
+    end_this_process(SIGKILL);
+  if (what.how == "kill once") {
+    auto mark = what.folder + "/killed";
+    if (::access(mark.c_str(), F_OK) != 0) {
+      append_letter(mark);
+      end_this_process(SIGKILL);
+    }
+  }
+  if (what.how == "hold")
+    pass_gate(what.folder);
+  return ::getpid();
+}
+
 inline troupe::procedures all_procedures() {
   troupe::procedures result;
   result.add(echo, [](std::string text) { return text; })
+      .add(twice, [](int x) { return 2 * x; })
+      .add(run_errand, &make_errand)
+      .add(run_errand_again, &make_errand)
       .add(add, [](int a, int b) { return a + b; })
       .add(move,
            [](const point& from, int by) {
