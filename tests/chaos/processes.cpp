@@ -342,8 +342,8 @@ troupe::process_options options_by(dice& random) {
   static constexpr std::uint32_t together[] = {1, 3, 1024};
   troupe::process_options how{.name = "far",
                               .processes = 1 + random.below(3),
-                              .max_together = together[random.below(3)],
-                              .kill_grace = 5ms};
+                              .kill_grace = 5ms,
+                              .max_together = together[random.below(3)]};
   if (random.one_in(3))
     how.max_requests_per_worker = 1 + random.below(200);
   if (random.one_in(3))
