@@ -33,8 +33,12 @@ namespace {
 
 std::atomic<bool> was_called{false};
 
-// How long a process may go on after the program that started it. An idle one
-// returns from main in this time, and runs its destructors.
+// Whether this process makes a call.
+std::atomic<bool> busy{false};
+
+// How long an idle process may go on after the program that started it: it
+// returns from main in this time, and runs its destructors. A busy one has
+// nothing to wait for.
 constexpr auto orphan_grace = std::chrono::milliseconds{20};
 
 bool is_socket(int fd) {
@@ -57,7 +61,8 @@ void watch_parent(pid_t parent) {
     while (::poll(&gone, 1, -1) < 0 && errno == EINTR) {
     }
   }
-  std::this_thread::sleep_for(orphan_grace);
+  if (!busy.load())
+    std::this_thread::sleep_for(orphan_grace);
   if (::getpgrp() == ::getpid())
     ::kill(0, SIGKILL);
   ::_exit(1);
@@ -99,8 +104,10 @@ public:
       return 0;
     frame request;
     while (stream_.receive(request, compat::forever) == frame_status::done) {
+      busy.store(true);
       auto answered = request.kind == frame_kind::calls ? answer_many(request)
                                                         : answer_one(request);
+      busy.store(false);
       if (!answered)
         break;
       // The memory of a large request is not kept for small ones.
