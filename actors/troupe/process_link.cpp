@@ -260,6 +260,14 @@ process_link::call_up_to_twice(context& ctx, const procedure_info& what,
     } catch (const lost_process& lost) {
       if (auto why = note_lost(what, arguments, lost, key, attempt, *stop))
         std::rethrow_exception(why);
+    } catch (const failure& why) {
+      if (attempt == 1 || why.started())
+        throw;
+      // Not this time, but the time before.
+      throw failure{
+          why.code(),
+          fmt::format("{}; it had run once, and was lost then", why.what()),
+          true};
     }
   }
 }

@@ -286,6 +286,26 @@ TEST_CASE("an idempotent procedure is run twice at most", "[process_pool]") {
   CHECK(letters_in(folder.file("letters")) == 2);
 }
 
+TEST_CASE("an idempotent procedure that finds no process for its second run "
+          "has run",
+          "[process_pool]") {
+  test::gate_folder folder;
+  auto program = folder.file("program");
+  std::filesystem::copy_file(TROUPE_WORKER_PROGRAM, program);
+  crew c{{.processes = 1, .program = program}};
+  CHECK(c.pool.call(test::add, 1, 1).get() == 2);
+  std::filesystem::remove(program);
+  try {
+    c.pool.call(test::end_once, folder.file("letters")).get();
+    FAIL("it had a second process");
+  } catch (const troupe::failure& why) {
+    CHECK(why.code() == ec::resource_unavailable);
+    CHECK(why.started());
+    CHECK_THAT(why.what(), Catch::Contains("it had run once"));
+  }
+  CHECK(letters_in(folder.file("letters")) == 1);
+}
+
 TEST_CASE("a request that has ended its share of processes is not run again, "
           "and is named",
           "[process_pool]") {
