@@ -44,7 +44,7 @@ private:
 
 /// A port item that some operation of the actor waits for: posted when the
 /// operation completes, cancelled when the actor ends.
-class port_waiter : public port_item, public continuation {
+class port_waiter : public port_item, public continuation, public in_op_memory {
 public:
   port_waiter(ref_ptr<op_state> op, ref_ptr<port> home);
 

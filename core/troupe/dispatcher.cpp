@@ -130,6 +130,7 @@ dispatcher::~dispatcher() {
       // Advice that there is no memory for is lost.
     }
   }
+  op_memory::trim();
   auto& all = all_dispatchers::get();
   std::lock_guard guard{all.mutex};
   all.list.erase(std::find(all.list.begin(), all.list.end(), this));

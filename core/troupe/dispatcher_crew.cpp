@@ -318,6 +318,9 @@ clock::time_point dispatcher::retire_idle(clock::time_point now) {
     if (live_workers() > options_.min_workers)
       again = oldest + options_.idle_timeout;
   }
+  // There was less to do lately.
+  if (!to_wake.empty())
+    op_memory::trim();
   wake_all(to_wake);
   return again;
 }

@@ -17,6 +17,7 @@
 #include "troupe/clock.hpp"
 #include "troupe/error.hpp"
 #include "troupe/modifiers.hpp"
+#include "troupe/op_memory.hpp"
 #include "troupe/outcome.hpp"
 #include "troupe/parker.hpp"
 #include "troupe/ref_counted.hpp"
@@ -50,7 +51,7 @@ protected:
 /// Invariants: (1) `complete` is called once, after `failure_` and the result
 ///                 are final.
 ///             (2) A continuation that `attach` accepted is called once.
-class op_state : public ref_counted {
+class op_state : public ref_counted, public in_op_memory {
   // First, where it takes what the counter leaves of a word: there may be
   // millions of these.
   std::atomic<bool> started_{false};
@@ -58,7 +59,8 @@ class op_state : public ref_counted {
 public:
   // -- the owner's side -------------------------------------------------------
 
-  /// Begins. A second call does nothing.
+  /// Begins. A second call does nothing. Who calls holds a reference until it
+  /// returns.
   void start() {
     if (!started_.exchange(true, std::memory_order_seq_cst))
       do_start();
