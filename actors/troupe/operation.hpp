@@ -377,15 +377,17 @@ template <class OnValue, class OnError>
 void operation<T>::then(caf::event_based_actor* self, OnValue on_value,
                         OnError on_error) {
   auto state = consume();
-  auto home = port::of(self);
   auto waiter = std::make_unique<then_waiter<T, OnValue, OnError>>(
-      state, home, std::move(on_value), std::move(on_error));
-  state->start();
-  home->add(*waiter);
+      std::move(state), port::of(self), std::move(on_value),
+      std::move(on_error));
+  auto& op = waiter->op();
+  auto& home = waiter->home();
+  op.start();
+  home.add(*waiter);
   // Never called from in here: a callback that runs before `then` returns would
   // surprise its writer.
-  if (!state->attach(*waiter))
-    home->post(*waiter);
+  if (!op.attach(*waiter))
+    home.post(*waiter);
   // From here on the port sees to it that the waiter is deleted.
   static_cast<void>(waiter.release());
 }

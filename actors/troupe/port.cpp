@@ -32,9 +32,7 @@ port_waiter::port_waiter(ref_ptr<op_state> op, ref_ptr<port> home)
     : op_{std::move(op)}, port_{std::move(home)} {}
 
 void port_waiter::on_complete(op_state&) noexcept {
-  // Once posted, the waiter may be gone before `post` returns.
-  auto home = port_;
-  home->post(*this);
+  port_->post(*this);
 }
 
 void port_waiter::run() {
@@ -87,12 +85,16 @@ ref_ptr<port> port::of(caf::event_based_actor* self) {
 }
 
 void port::post(port_item& item) noexcept {
+  // Once pushed, the item may be gone, and what it refers to.
   ref_ptr<port> keep{this};
   push(item);
   // Not a word about `item` from here on: it may have run.
   if (dead_.load(std::memory_order_seq_cst))
     abandon_posted();
-  else if (!signalled_.exchange(true, std::memory_order_seq_cst))
+  // Mostly a response is on its way: a look does not take the word from the
+  // actor's processor.
+  else if (!signalled_.load(std::memory_order_seq_cst)
+           && !signalled_.exchange(true, std::memory_order_seq_cst))
     signal();
 }
 

@@ -113,7 +113,9 @@ batch::batch(std::uint32_t size) : size_{size}, barrier_{size} {}
 
 batch::~batch() {
   delete extras_.load(std::memory_order_acquire);
-  delete lanes_.load(std::memory_order_acquire);
+  // Far from what else is looked at here.
+  if (size_ > 1)
+    delete lanes_.load(std::memory_order_acquire);
 }
 
 // -- the submitter's side -----------------------------------------------------
@@ -201,8 +203,6 @@ void batch::inherit(const batch& parent) {
 
 void batch::do_start() {
   submitted_at_ = std::chrono::steady_clock::now();
-  // The stop callback may complete the batch inside its own constructor.
-  ref_ptr<batch> keep{this};
   if (auto more = find_extras(); more && more->token.stop_possible()) {
     if (more->token.stop_requested()) {
       refuse(ec::cancelled, "the stop token had been stopped already");
@@ -220,9 +220,9 @@ void batch::do_start() {
                      label(), size_);
   }
   if (size_ == 0)
-    deliver();
+    deliver(submitted_at_);
   else
-    home_->submit(keep);
+    home_->submit(*this);
 }
 
 void batch::refuse(ec why, const std::string& text) noexcept {
@@ -232,7 +232,7 @@ void batch::refuse(ec why, const std::string& text) noexcept {
     failure_ = make_failure(why, text, false, std::string{label()});
   cancelled_count_.fetch_add(size_, std::memory_order_relaxed);
   if (size_ == 0 || barrier_.arrive(size_))
-    deliver();
+    deliver(std::chrono::steady_clock::now());
 }
 
 // -- the worker's side --------------------------------------------------------
@@ -321,7 +321,8 @@ run_result batch::fail(std::exception_ptr exception, std::uint32_t index,
   return run_result::failed;
 }
 
-void batch::settle(std::uint32_t requests, std::uint32_t failed) noexcept {
+void batch::settle(std::uint32_t requests, std::uint32_t failed,
+                   std::chrono::steady_clock::time_point now) noexcept {
   if (drop_reason_.load(std::memory_order_seq_cst) == ec::deadline_exceeded)
     late_count_.fetch_add(requests, std::memory_order_relaxed);
   else if (failed > 0)
@@ -329,7 +330,7 @@ void batch::settle(std::uint32_t requests, std::uint32_t failed) noexcept {
   if (auto progress = meter())
     progress->add_done(requests, failed);
   if (barrier_.arrive(requests))
-    deliver();
+    deliver(now);
 }
 
 // -- retries ------------------------------------------------------------------
@@ -435,7 +436,7 @@ void batch::drop_retries() noexcept {
                             true, {}, last.worker);
   }
   auto n = static_cast<std::uint32_t>(dropped.size());
-  settle(n, n);
+  settle(n, n, std::chrono::steady_clock::now());
 }
 
 progress_meter* batch::meter() const noexcept {
@@ -451,7 +452,7 @@ void batch::lose(const worker_cell& cell) noexcept {
                     "worker " + cell.name() + " ended while it ran the call",
                     true, std::string{label()}, cell.id()));
   if (auto n = barrier_.remaining(); n > 0)
-    settle(n, n);
+    settle(n, n, std::chrono::steady_clock::now());
 }
 
 // -- everybody's side ---------------------------------------------------------
@@ -509,7 +510,7 @@ void batch::count_dropped(std::uint32_t requests) noexcept {
   if (auto progress = meter())
     progress->add_done(requests, requests);
   if (barrier_.arrive(requests))
-    deliver();
+    deliver(std::chrono::steady_clock::now());
 }
 
 // Returns why the worker on the calling thread cannot run requests of this
@@ -714,12 +715,13 @@ batch::lane_array* batch::ensure_lanes() noexcept {
   return found;
 }
 
-void batch::deliver() noexcept {
-  ref_ptr<batch> keep{this};
+// Whoever brings the barrier to zero holds a reference: a worker that of its
+// hand-off, the owner or who cancels one of their own.
+void batch::deliver(std::chrono::steady_clock::time_point now) noexcept {
   destroy_input();
   // One that was cancelled before its start took no time.
   if (submitted_at_ != std::chrono::steady_clock::time_point{})
-    elapsed_ = std::chrono::steady_clock::now() - submitted_at_;
+    elapsed_ = now - submitted_at_;
   if (home_)
     home_->account(*this);
   auto more = find_extras();

@@ -256,8 +256,9 @@ protected:
     return cancelled_count_.load(std::memory_order_relaxed) > 0;
   }
 
-  /// Counts requests that returned, `failed` of them by an exception.
-  void settle(std::uint32_t requests, std::uint32_t failed) noexcept;
+  /// Counts requests that returned by `now`, `failed` of them by an exception.
+  void settle(std::uint32_t requests, std::uint32_t failed,
+              std::chrono::steady_clock::time_point now) noexcept;
 
   /// Notes that its only request begins on `cell`, if somebody wants to know.
   void note_begin(const worker_cell& cell) noexcept;
@@ -300,7 +301,7 @@ private:
   void drop_unstarted() noexcept;
   void drop_if_unwanted() noexcept;
   void lose(const worker_cell& cell) noexcept;
-  void deliver() noexcept;
+  void deliver(std::chrono::steady_clock::time_point now) noexcept;
   bool retry_later(const std::exception_ptr& exception, std::uint32_t index,
                    worker_cell& cell) noexcept;
   void retry_now(std::uint32_t index) noexcept;
@@ -308,27 +309,16 @@ private:
   void drop_retries() noexcept;
   progress_meter* meter() const noexcept;
 
-  // Where the batch was submitted to, and its links there, which are guarded by
-  // the dispatcher's mutex.
+  // First what a request needs that runs as a member of a group: of a million
+  // of these, less has to come into the cache.
   ref_ptr<dispatcher> home_;
-  enum class place : std::uint8_t { nowhere, waiting, left, running, blocked };
-  batch* prev_ = nullptr;
-  batch* next_ = nullptr;
-  std::uint32_t participants_ = 0;
-  std::uint32_t max_in_flight_ = max_size;
-  place place_ = place::nowhere;
-  troupe::priority priority_ = priority::normal;
-  bool counted_as_queued_ = false;
-  bool holds_key_ = false;
+  std::atomic<extras*> extras_{nullptr};
+  const std::uint32_t size_;
   // Whether a modifier says how this batch, by itself, is to be served.
   bool modified_ = false;
-  // Whether it ever waited for room at its key.
-  bool was_blocked_ = false;
   bool may_repeat_ = false;
   bool measured_ = false;
   bool in_group_ = false;
-  // Whether a worker ended while it worked on this batch. Guarded as above.
-  bool worker_lost_ = false;
   // Of a member: whether it was asked to stop before it ended.
   bool member_stopped_ = false;
   std::atomic<member_state> member_{member_state::waiting};
@@ -336,19 +326,32 @@ private:
   enum class phase : std::uint8_t { made, admitted, over };
   std::atomic<phase> phase_{phase::made};
 
+  // Its links in the dispatcher, and what else is guarded by its mutex.
+  enum class place : std::uint8_t { nowhere, waiting, left, running, blocked };
+  place place_ = place::nowhere;
+  // Where a single request began that is measured.
+  int worker_ = 0;
+  batch* prev_ = nullptr;
+  batch* next_ = nullptr;
+  std::uint32_t participants_ = 0;
+  std::uint32_t max_in_flight_ = max_size;
+  troupe::priority priority_ = priority::normal;
+  bool counted_as_queued_ = false;
+  bool holds_key_ = false;
+  // Whether it ever waited for room at its key.
+  bool was_blocked_ = false;
+  // Whether a worker ended while it worked on this batch.
+  bool worker_lost_ = false;
+
   // Why requests are dropped; the first reason stays.
   std::atomic<ec> drop_reason_{ec{}};
   std::atomic<bool> stopped_{false};
   std::atomic<bool> has_failed_{false};
-  const std::uint32_t size_;
-  // Of a single request that is measured: where it began, and what it had
-  // waited until then.
-  int worker_ = 0;
+  // What a single request that is measured had waited when it began.
   std::chrono::nanoseconds waited_{0};
   std::chrono::steady_clock::time_point submitted_at_;
   std::chrono::nanoseconds elapsed_{0};
   std::uint64_t id_ = 0;
-  std::atomic<extras*> extras_{nullptr};
 
   std::atomic<std::uint64_t> unclaimed_{0};
   std::atomic<lane_array*> lanes_{nullptr};
@@ -385,6 +388,9 @@ public:
     return attention_ && attention_->load(std::memory_order_relaxed) > 0
            && take_attention();
   }
+
+  /// Returns when the worker last looked at the clock, which `tune` does.
+  std::chrono::steady_clock::time_point mark() const noexcept { return mark_; }
 
   /// Returns whether it is time to let others use the thread.
   bool slice_is_over() const noexcept { return mark_ >= slice_end_; }

@@ -64,7 +64,7 @@ public:
       }
       mine.tune(ran, failed + again);
       if (ran > again)
-        settle(ran - again, failed);
+        settle(ran - again, failed, mine.mark());
       if (yield)
         return leave_reason::yielded;
       if (mine.slice_is_over())
@@ -94,7 +94,7 @@ protected:
     // Before whoever waits for the batch can look at what was measured.
     mine.tune(1, result != run_result::value);
     if (result != run_result::again)
-      settle(1, result == run_result::failed);
+      settle(1, result == run_result::failed, mine.mark());
   }
 
   /// Runs `call`, which may throw anything: that becomes the outcome of the

@@ -77,11 +77,8 @@ void dispatcher::list(batch& work, batch::place where) noexcept {
   list_of(work).push_back(work);
 }
 
-// The caller must hold a reference of its own: the list's may be the last one,
-// and user code must not be destroyed under the lock.
-void dispatcher::unlist(batch& work) noexcept {
-  if (work.place_ == batch::place::nowhere)
-    return;
+// Takes a batch out of its list, and the reference that this held.
+ref_ptr<batch> dispatcher::take_out(batch& work) noexcept {
   list_of(work).remove(work);
   work.place_ = batch::place::nowhere;
   if (work.counted_as_queued_) {
@@ -91,7 +88,14 @@ void dispatcher::unlist(batch& work) noexcept {
     if (first_waiter_ && has_room(*first_waiter_))
       room_made_.store(true, std::memory_order_relaxed);
   }
-  work.deref();
+  return {&work, adopt_ref};
+}
+
+// The caller must hold a reference of its own: the list's may be the last one,
+// and user code must not be destroyed under the lock.
+void dispatcher::unlist(batch& work) noexcept {
+  if (work.place_ != batch::place::nowhere)
+    take_out(work);
 }
 
 // -- nested_part --------------------------------------------------------------
@@ -171,7 +175,7 @@ std::string dispatcher::start_text() const {
 
 // -- the submitter's side -----------------------------------------------------
 
-void dispatcher::submit(const ref_ptr<batch>& work) {
+void dispatcher::submit(batch& work) {
   auto caller = worker_cell::current();
   auto nested = caller && &caller->home() == this;
   trash garbage;
@@ -183,9 +187,9 @@ void dispatcher::submit(const ref_ptr<batch>& work) {
     if (closed_ || (admission_closed_ && !nested)) {
       guard.unlock();
       refused_.fetch_add(1, std::memory_order_relaxed);
-      work->refuse(ec::pool_stopped, "the pool '" + name()
-                                         + "' has stopped; it takes no more "
-                                           "requests");
+      work.refuse(ec::pool_stopped, "the pool '" + name()
+                                        + "' has stopped; it takes no more "
+                                          "requests");
       return;
     }
     if (!nested && live_workers() == 0 && growth_put_off_
@@ -193,43 +197,43 @@ void dispatcher::submit(const ref_ptr<batch>& work) {
       auto text = start_text();
       guard.unlock();
       refused_.fetch_add(1, std::memory_order_relaxed);
-      work->refuse(ec::resource_unavailable, text);
+      work.refuse(ec::resource_unavailable, text);
       return;
     }
     if (!nested && exhausted()) {
       auto text = exhausted_text();
       guard.unlock();
       refused_.fetch_add(1, std::memory_order_relaxed);
-      work->refuse(ec::pool_stuck, text);
+      work.refuse(ec::pool_stuck, text);
       return;
     }
     if (!nested && full()) {
       auto text = full_text();
       guard.unlock();
       refused_.fetch_add(1, std::memory_order_relaxed);
-      work->refuse(ec::queue_full, text);
+      work.refuse(ec::queue_full, text);
       return;
     }
     if (submissions_++ == 0)
-      first_submit_ = work->submitted_at();
-    arrived_ += work->size();
+      first_submit_ = work.submitted_at();
+    arrived_ += work.size();
     // Counted first: a cancel may complete an admitted batch at any time.
     outstanding_.fetch_add(1, std::memory_order_seq_cst);
     auto made = batch::phase::made;
-    over = !work->phase_.compare_exchange_strong(made, batch::phase::admitted,
-                                                 std::memory_order_seq_cst);
+    over = !work.phase_.compare_exchange_strong(made, batch::phase::admitted,
+                                                std::memory_order_seq_cst);
     // One that was cancelled meanwhile has been withdrawn already, so it must
     // not be listed any more.
-    if (!over && work->has_unclaimed()) {
-      find_key(*work);
-      if (auto cell = hand_over(*work))
+    if (!over && work.has_unclaimed()) {
+      find_key(work);
+      if (auto cell = hand_over(work))
         to_wake.push_back(cell);
       // The limit of the key may be higher than it was.
-      if (work->key())
+      if (work.key())
         serve_idle(to_wake, garbage);
-      if (work->place_ == batch::place::waiting
-          || work->place_ == batch::place::blocked)
-        enqueue(*work);
+      if (work.place_ == batch::place::waiting
+          || work.place_ == batch::place::blocked)
+        enqueue(work);
     }
     if (wants_growth() && !growth_asked_)
       grow = growth_asked_ = true;
@@ -407,7 +411,7 @@ worker_cell::hand_off dispatcher::next_work(worker_cell& cell,
       cell.alive_ = false;
       retired = true;
     } else if (work)
-      begin_part(cell, *work);
+      begin_part(cell, *work, clock_of(cell));
     else
       push_idle(cell);
     if (wants_growth() && !growth_asked_)
@@ -526,10 +530,7 @@ bool dispatcher::join(batch& work) {
   if (!work.has_unclaimed() || work.phase_.load() == batch::phase::over
       || !may_have_worker(work))
     return false;
-  ++work.participants_;
-  ++class_of(work).participants;
-  if (work.key())
-    ++work.key()->in_use;
+  enter(work);
   // Only those that may have one more worker are listed.
   if (work.place_ != batch::place::nowhere && !may_have_worker(work)) {
     unlist(work);
@@ -691,10 +692,12 @@ bool dispatcher::take_attention(priority of) noexcept {
   return false;
 }
 
-// Asks workers of whichever batch to come back.
+// Asks workers of whichever batch to come back, where there are any that would
+// hear it. Those with a single request come back anyway.
 void dispatcher::call_workers(std::int32_t n) noexcept {
-  for (auto& wanted : attention_)
-    wanted.fetch_add(n, std::memory_order_relaxed);
+  for (auto c = 0u; c < priorities; ++c)
+    if (classes_[c].in_several > 0)
+      attention_[c].fetch_add(n, std::memory_order_relaxed);
 }
 
 // Has two more workers come for a batch that goes before what they work on.
@@ -720,13 +723,34 @@ bool dispatcher::may_have_worker(const batch& work) const noexcept {
          && (!work.key() || work.key()->in_use < work.key()->limit);
 }
 
-void dispatcher::begin_part(worker_cell& cell, batch& work) noexcept {
+// Returns the time on behalf of the worker that runs on this thread: it has
+// just looked, if the pool's clock is the usual one.
+clock::time_point dispatcher::clock_of(const worker_cell& cell) const noexcept {
+  return options_.clock || cell.mark() == clock::time_point{} ? clock_.now()
+                                                              : cell.mark();
+}
+
+// A worker is part of the batch from now on.
+void dispatcher::enter(batch& work) noexcept {
+  auto& of = class_of(work);
   ++work.participants_;
-  ++class_of(work).participants;
+  ++of.participants;
   if (work.key())
     ++work.key()->in_use;
+  if (work.size() == 1)
+    return;
+  ++of.in_several;
+  // It came although others wait, and nobody may have been there to be called.
+  if (somebody_waits())
+    attention_[static_cast<std::size_t>(work.priority_)].fetch_add(
+        1, std::memory_order_relaxed);
+}
+
+void dispatcher::begin_part(worker_cell& cell, batch& work,
+                            clock::time_point now) noexcept {
+  enter(work);
   cell.current_ = &work;
-  cell.since_ = clock_.now();
+  cell.since_ = now;
   cell.seen_any_ = false;
   cell.claims_at_begin_ = cell.claims_.load(std::memory_order_relaxed);
   // Only those that may have one more worker are listed.
@@ -738,10 +762,13 @@ void dispatcher::begin_part(worker_cell& cell, batch& work) noexcept {
 
 // A worker is no longer part of the batch.
 void dispatcher::leave(batch& work) noexcept {
+  auto& of = class_of(work);
   --work.participants_;
-  --class_of(work).participants;
+  --of.participants;
   if (work.key())
     --work.key()->in_use;
+  if (work.size() > 1)
+    --of.in_several;
 }
 
 // A worker has left, and the batch is listed as it should be: others may have
@@ -830,13 +857,12 @@ void dispatcher::count_blocked(batch& work) noexcept {
 // worker, out of a list.
 ref_ptr<batch> dispatcher::pick(batch_list& from, trash& garbage) {
   while (from.first) {
-    ref_ptr<batch> first{from.first};
+    auto first = from.first;
     if (!first->has_unclaimed()) {
-      unlist(*first);
+      garbage.push_back(take_out(*first));
       // The room that it had waited for is free for the next one.
       if (first->key())
         unblock(*first->key());
-      garbage.push_back(std::move(first));
     } else if (!may_have_worker(*first)) {
       // Its key has no room any more. Still queued, if it was.
       from.remove(*first);
@@ -844,8 +870,7 @@ ref_ptr<batch> dispatcher::pick(batch_list& from, trash& garbage) {
       first->key()->blocked.push_back(*first);
       count_blocked(*first);
     } else {
-      unlist(*first);
-      return first;
+      return take_out(*first);
     }
   }
   return nullptr;
@@ -884,7 +909,8 @@ ref_ptr<batch> dispatcher::pick_next(worker_cell& cell, trash& garbage) {
   if (!somebody_waits()) {
     // Nobody needs to come back for more batches than wait.
     for (auto& wanted : attention_)
-      wanted.store(0, std::memory_order_relaxed);
+      if (wanted.load(std::memory_order_relaxed) != 0)
+        wanted.store(0, std::memory_order_relaxed);
   }
   if (!found)
     return nullptr;
@@ -937,7 +963,7 @@ void dispatcher::wake(worker_cell& cell) noexcept {
 }
 
 bool dispatcher::give(worker_cell& cell, batch& work) noexcept {
-  begin_part(cell, work);
+  begin_part(cell, work, clock_.now());
   work.ref();
   cell.waking_ = true;
   ++waking_;

@@ -205,7 +205,7 @@ public:
 
   /// Queues a batch or hands it to an idle worker. Refuses it if the pool has
   /// stopped or has no room.
-  void submit(const ref_ptr<batch>& work);
+  void submit(batch& work);
 
   /// Finds a worker for a request that is to be tried again.
   void requeue(batch& work);
@@ -358,8 +358,10 @@ private:
     batch_list waiting;
     batch_list left;
     batch_list running;
-    // How many workers work for it.
+    // How many workers work for it, and how many of them for a batch of several
+    // requests: those can be called away.
     std::uint32_t participants = 0;
+    std::uint32_t in_several = 0;
     // How often others have gone first since it was served.
     std::uint32_t passed_over = 0;
 
@@ -386,7 +388,9 @@ private:
   service_class& class_of(const batch& work) noexcept;
   batch_list& list_of(const batch& work) noexcept;
   void list(batch& work, batch::place where) noexcept;
+  ref_ptr<batch> take_out(batch& work) noexcept;
   void unlist(batch& work) noexcept;
+  void enter(batch& work) noexcept;
   void leave(batch& work) noexcept;
   void release_key(batch& work) noexcept;
   void end_part(batch& work) noexcept;
@@ -414,7 +418,9 @@ private:
   std::vector<worker_cell*> close_under_lock();
   std::vector<ref_ptr<batch>> listed() const;
   void end_outstanding() noexcept;
-  void begin_part(worker_cell& cell, batch& work) noexcept;
+  clock::time_point clock_of(const worker_cell& cell) const noexcept;
+  void begin_part(worker_cell& cell, batch& work,
+                  clock::time_point now) noexcept;
   worker_cell::hand_off next_work(worker_cell& cell, const ref_ptr<batch>& done,
                                   leave_reason why);
   void step_back(worker_cell& cell, batch& work);

@@ -188,7 +188,7 @@ private:
     // Before whoever waits for the batch can look at what was measured.
     mine.tune(ran, failed + again);
     if (ran > again)
-      batch_.settle(ran - again, failed);
+      batch_.settle(ran - again, failed, mine.mark());
   }
 
   Batch& batch_;
