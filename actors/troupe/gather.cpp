@@ -52,7 +52,10 @@ void gather_state::form_groups() {
   std::unordered_map<dispatcher*, std::vector<batch*>> groups;
   dispatcher* last_home = nullptr;
   std::vector<batch*>* last_group = nullptr;
-  for (auto& part : parts_) {
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    if (i + fetch_distance < parts_.size())
+      fetch_early(parts_[i + fetch_distance].get(), 1);
+    auto& part = parts_[i];
     auto single = part->as_batch();
     if (!single || !single->is_single() || !single->plain()) {
       started_.push_back(part);

@@ -13,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "troupe/fetch_early.hpp"
 #include "troupe/join_barrier.hpp"
 #include "troupe/operation.hpp"
 
@@ -146,10 +147,14 @@ public:
       if (!result_) {
         result_.emplace();
         result_->reserve(parts().size());
-        // Each part goes as soon as it has been read, while it is in the cache.
-        for (auto& part : take_parts())
-          result_->push_back(std::move(
-              *static_cast<T*>(std::exchange(part, nullptr)->result())));
+        auto all = take_parts();
+        for (std::size_t i = 0; i < all.size(); ++i) {
+          if (i + fetch_distance < all.size())
+            fetch_early(all[i + fetch_distance].get(), single_bytes);
+          // It goes as soon as it has been read, while it is in the cache.
+          auto part = std::move(all[i]);
+          result_->push_back(std::move(*static_cast<T*>(part->result())));
+        }
       }
       return &*result_;
     }

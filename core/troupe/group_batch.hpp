@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "troupe/fetch_early.hpp"
 #include "troupe/run_batch.hpp"
 
 namespace troupe {
@@ -28,6 +29,8 @@ public:
   }
 
   run_result run_one(std::uint32_t index, context& ctx) noexcept {
+    if (index + fetch_distance < members_.size())
+      fetch_early(members_[index + fetch_distance], single_bytes);
     auto& member = *members_[index];
     if (settled_)
       return run_settled(member, index, ctx);

@@ -7,6 +7,7 @@
 
 #include <sys/mman.h>
 
+#include "troupe/fetch_early.hpp"
 #include "troupe/huge_pages.hpp"
 
 namespace troupe {
@@ -286,7 +287,10 @@ void* op_memory::allocate(std::size_t bytes) {
   if (kept.first == nullptr) [[unlikely]]
     return refill(index);
   --kept.count;
-  return std::exchange(kept.first, kept.first->next);
+  auto found = std::exchange(kept.first, kept.first->next);
+  // The next one is mostly wanted as soon as this one has been filled.
+  fetch_early(kept.first, bytes);
+  return found;
 }
 
 void op_memory::free(void* memory, std::size_t bytes) noexcept {
