@@ -4,8 +4,9 @@
 #include "troupe/dispatcher.hpp"
 
 #include <algorithm>
-#include <map>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -173,12 +174,18 @@ std::chrono::nanoseconds dispatcher::oldest_queued(
 
 bool dispatcher::add_unfinished(receipt& what) const {
   lock guard{mutex_};
-  std::map<const batch*, std::vector<running_request>> running;
+  // In the order of the workers.
+  std::vector<std::pair<const batch*, std::vector<running_request>>> running;
   // A worker may be on its way back from a batch that is counted already.
   auto add = [&](const worker_cell& cell, const batch& work,
                  clock::time_point since) {
-    if (work.phase_.load() != batch::phase::over)
-      running[&work].push_back({std::string{work.label()}, cell.id(), since});
+    if (work.phase_.load() == batch::phase::over)
+      return;
+    auto found = std::find_if(running.begin(), running.end(),
+                              [&](const auto& x) { return x.first == &work; });
+    if (found == running.end())
+      found = running.emplace(found, &work, std::vector<running_request>{});
+    found->second.push_back({std::string{work.label()}, cell.id(), since});
   };
   for (auto& cell : cells_) {
     if (cell->current_)

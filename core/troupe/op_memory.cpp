@@ -147,13 +147,16 @@ public:
   // Returns `handful` blocks.
   block* take(std::size_t bytes) {
     std::lock_guard guard{mutex_};
+    // In this order, so that what was never touched is used from its begin on.
     block* result = nullptr;
+    auto end = &result;
     for (std::uint32_t n = 0; n < handful;) {
       if (first_ == nullptr)
         add_slab(result);
       if (auto x = first_->take(bytes)) {
-        x->next = result;
-        result = x;
+        x->next = nullptr;
+        *end = x;
+        end = &x->next;
         ++n;
       } else {
         remove(*first_);
