@@ -298,7 +298,7 @@ void* op_memory::allocate(std::size_t bytes) {
 
 void op_memory::free(void* memory, std::size_t bytes) noexcept {
   if (bytes > largest_block) {
-    ::operator delete(memory, bytes);
+    ::operator delete(memory);
     return;
   }
   auto index = index_of(bytes);
@@ -331,7 +331,7 @@ void in_op_memory::operator delete(void* block, std::size_t bytes) noexcept {
   if constexpr (TROUPE_OP_MEMORY)
     op_memory::free(block, bytes);
   else
-    ::operator delete(block, bytes);
+    ::operator delete(block);
 }
 
 } // namespace troupe

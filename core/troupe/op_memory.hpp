@@ -51,9 +51,9 @@ public:
   static void* operator new(std::size_t bytes, std::align_val_t alignment) {
     return ::operator new(bytes, alignment);
   }
-  static void operator delete(void* block, std::size_t bytes,
+  static void operator delete(void* block, std::size_t,
                               std::align_val_t alignment) noexcept {
-    ::operator delete(block, bytes, alignment);
+    ::operator delete(block, alignment);
   }
 
 protected:

@@ -12,7 +12,7 @@ void* in_op_memory::operator new(std::size_t bytes) {
 }
 
 void in_op_memory::operator delete(void* block, std::size_t bytes) noexcept {
-  ::operator delete(block, bytes);
+  ::operator delete(block);
 }
 
 } // namespace troupe
