@@ -250,6 +250,7 @@ struct end_of_thread {
   }
 };
 
+// Called before a thread keeps anything.
 void watch_thread() noexcept {
   if (!mine.registered && !mine.over)
     static thread_local end_of_thread watch;
@@ -262,13 +263,15 @@ std::size_t index_of(std::size_t bytes) noexcept {
 [[gnu::noinline]] block* refill(std::size_t index) {
   watch_thread();
   auto first = depots[index].take((index + 1) * step);
-  mine.all[index] = {first->next, handful - 1};
+  if (mine.over)
+    depots[index].give(first->next);
+  else
+    mine.all[index] = {first->next, handful - 1};
   return first;
 }
 
 // Gives back the half that was used last, which is most likely to be together.
 [[gnu::noinline]] void shed(std::size_t index) noexcept {
-  watch_thread();
   auto& kept = mine.all[index];
   auto n = mine.over ? kept.count : handful;
   auto first = kept.first;
@@ -303,6 +306,8 @@ void op_memory::free(void* memory, std::size_t bytes) noexcept {
   }
   auto index = index_of(bytes);
   auto& kept = mine.all[index];
+  if (kept.first == nullptr)
+    watch_thread();
   kept.first = new (memory) block{kept.first};
   if (++kept.count > 2 * handful || mine.over) [[unlikely]]
     shed(index);

@@ -156,6 +156,20 @@ TEST_CASE("what a thread kept at hand is there for others when it has ended",
   CHECK(op_memory::mapped_bytes() == mapped);
 }
 
+TEST_CASE("what a thread was given to free is there for others when it has "
+          "ended",
+          "[op_memory]") {
+  auto round = [] {
+    auto all = burst(32, op_memory::largest_block);
+    std::thread{[&] { free_all(all); }}.join();
+  };
+  round();
+  auto mapped = op_memory::mapped_bytes();
+  for (auto i = 0; i < 200; ++i)
+    round();
+  CHECK(op_memory::mapped_bytes() == mapped);
+}
+
 TEST_CASE("a large block comes from the heap", "[op_memory]") {
   auto mapped = op_memory::mapped_bytes();
   auto all = burst(10'000, op_memory::largest_block + 1);
