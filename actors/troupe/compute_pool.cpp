@@ -14,6 +14,7 @@ effective_options compute_options(const caf::actor_system& system) {
       resolve(pool_options{.name = "compute"}, options_of(system.config()));
   result.workers = std::max(std::thread::hardware_concurrency(), 1u);
   result.origin.workers = option_origin::code;
+  result.automatic = result.may_size_itself = false;
   // An idle worker is an actor without a thread: it costs nothing to keep.
   result.min_workers = result.workers;
   result.origin.min_workers = option_origin::code;

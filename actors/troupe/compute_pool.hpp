@@ -9,8 +9,9 @@
 namespace troupe {
 
 /// A pool whose workers are cooperatively scheduled actors. Runs as many
-/// functions at once as there are cores, and lets other actors have the thread
-/// after each 10 ms, as soon as the function that runs returns.
+/// functions at once as there are cores, whatever `workers` is set to, and lets
+/// other actors have the thread after each 10 ms, as soon as the function that
+/// runs returns.
 ///
 /// A function that blocks here holds up actors: use a `pool` for it. Labels,
 /// limits, gathers and all the rest are as with any pool; there are no idle

@@ -394,7 +394,9 @@ struct plain_config : caf::actor_system_config {
 std::string troupe_help() {
   std::vector<std::pair<std::string, std::string>> rows;
   for (const auto& info : option_infos()) {
-    auto value = info.kind == option_kind::count      ? std::string{"count"}
+    auto value = info.kind == option_kind::count
+                     ? info.words.empty() ? std::string{"count"}
+                                          : "count|" + std::string{info.words}
                  : info.kind == option_kind::duration ? std::string{"duration"}
                                                       : std::string{info.words};
     rows.emplace_back("  --troupe." + std::string{info.key} + "=<" + value
@@ -480,6 +482,10 @@ void put_option(caf::settings& settings, const std::string& key,
                 const std::string& text) {
   switch (find_option(key)->kind) {
   case option_kind::count: {
+    if (text == find_option(key)->words) {
+      caf::put(settings, key, text);
+      break;
+    }
     auto value = parse_count(key, text, 0, defaults::max_queued_limit);
     caf::put(settings, key, static_cast<std::int64_t>(value));
     break;

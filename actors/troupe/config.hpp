@@ -50,6 +50,9 @@ std::optional<int> parse_command_line(caf::actor_system_config& cfg,
 /// A derived class may add options of its own in its constructor, by
 /// `opt_group{custom_options_, "..."}`, as with any config class of CAF.
 ///
+/// A program that leaves the parsing to CAF can set `troupe.workers` to a
+/// count, and not to `auto`: CAF's options have one type.
+///
 /// Sets the scheduler's policy to `sharing` unless `Base` chose one: an idle
 /// worker of CAF's stealing scheduler naps, and results for an actor wait for
 /// it. A config file or the command line may choose otherwise.

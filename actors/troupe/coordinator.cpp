@@ -99,6 +99,26 @@ private:
 
 } // namespace
 
+failure_ptr refusal_to_resize(const dispatcher& home, std::size_t workers) {
+  if (workers == automatic && !home.made_with().may_size_itself)
+    return make_failure(
+        ec::invalid_option,
+        fmt::format("the pool '{}' does not size itself: its requests compute, "
+                    "and as many workers as cores are right for that "
+                    "(accepted: 1 to {})",
+                    home.name(), defaults::workers_limit));
+  if (workers == automatic
+      || (workers >= 1 && workers <= defaults::workers_limit))
+    return nullptr;
+  return make_failure(
+      ec::invalid_option,
+      fmt::format("cannot resize the pool '{}' to {} workers (accepted: 1 to "
+                  "{}{})",
+                  home.name(), workers, defaults::workers_limit,
+                  home.made_with().may_size_itself ? ", or troupe::automatic"
+                                                   : ""));
+}
+
 // -- shutdown_state -----------------------------------------------------------
 
 void shutdown_state::begin() {
@@ -222,6 +242,7 @@ caf::behavior coordinator::make_behavior() {
         watch_idle(home_->retire_idle(home_->time().now()));
       },
       [this](guard_atom) { guard(); },
+      [this](resize_atom) { size_up(); },
       [this](leave_atom) { leave_if_only_stuck(); },
       [this](done_atom, const completion& what) {
         for (auto& [address, to] : subscribers_)
@@ -261,12 +282,8 @@ caf::behavior coordinator::make_behavior() {
       },
       [this](stats_atom) -> caf::result<pool_stats> { return home_->stats(); },
       [this](resize_atom, std::uint64_t workers) -> caf::result<void> {
-        if (workers < 1 || workers > defaults::workers_limit)
-          return to_error(make_failure(
-              ec::invalid_option,
-              "cannot resize the pool '" + home_->name() + "' to "
-                  + std::to_string(workers) + " workers (accepted: 1 to "
-                  + std::to_string(defaults::workers_limit) + ")"));
+        if (auto why = refusal_to_resize(*home_, workers))
+          return to_error(why);
         home_->resize(workers);
         return caf::unit;
       },
@@ -360,6 +377,25 @@ void coordinator::start_workers() {
   auto options = home_->options();
   if (more > 0 && home_->live_workers() > options.min_workers)
     watch_idle(home_->time().now() + options.idle_timeout);
+  if (home_->begin_sizing())
+    call_at(home_->time().now() + auto_sizer::interval, resize_atom_v);
+}
+
+// Looks at the load of a pool that sizes itself, and again as long as something
+// waits.
+void coordinator::size_up() {
+  auto sizes = home_->sizes();
+  // Somebody else has changed it meanwhile.
+  if (!sizer_ || sizer_->size() != sizes.first)
+    sizer_.emplace(sizes);
+  auto seen = home_->observe_load();
+  if (!seen) {
+    sizer_->pause();
+    home_->adapt(sizer_->size());
+    return;
+  }
+  home_->adapt(sizer_->next(*seen));
+  call_at(home_->time().now() + auto_sizer::interval, resize_atom_v);
 }
 
 void coordinator::watch_idle(clock::time_point when) {

@@ -14,6 +14,7 @@
 
 #include <caf/all.hpp>
 
+#include "troupe/auto_sizer.hpp"
 #include "troupe/dispatcher.hpp"
 #include "troupe/messages.hpp"
 #include "troupe/timer.hpp"
@@ -99,6 +100,9 @@ private:
   std::optional<ending> ending_;
 };
 
+/// Returns why the pool cannot have so many workers, or null.
+failure_ptr refusal_to_resize(const dispatcher& home, std::size_t workers);
+
 class coordinator : public caf::event_based_actor {
 public:
   coordinator(caf::actor_config& cfg, ref_ptr<dispatcher> home,
@@ -118,6 +122,7 @@ private:
   void submit(batch* work, const caf::response_promise& promise);
   void watch_idle(clock::time_point when);
   void guard();
+  void size_up();
   void begin_drain(caf::timespan timeout);
   void expire_drain();
   void end_drain();
@@ -138,6 +143,8 @@ private:
   std::map<std::uint64_t, caf::response_promise> replies_;
   std::uint64_t last_reply_ = 0;
   int last_worker_ = 0;
+  // Of a pool that sizes itself, since it first had enough to do.
+  std::optional<auto_sizer> sizer_;
   bool watching_idle_ = false;
   bool released_ = false;
   bool draining_ = false;

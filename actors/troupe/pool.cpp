@@ -58,11 +58,8 @@ pool_stats pool::stats() const {
 }
 
 void pool::resize(std::size_t workers) const {
-  if (workers < 1 || workers > defaults::workers_limit)
-    throw failure{ec::invalid_option,
-                  "cannot resize the pool '" + lease_->home->name() + "' to "
-                      + std::to_string(workers) + " workers (accepted: 1 to "
-                      + std::to_string(defaults::workers_limit) + ")"};
+  if (auto why = refusal_to_resize(*lease_->home, workers))
+    rethrow(*why);
   lease_->home->resize(workers);
 }
 

@@ -146,10 +146,12 @@ public:
   pool_stats stats() const;
 
   /// Changes the greatest number of workers. Does not block: new workers start
-  /// as they are needed, surplus ones end when they are between batches.
+  /// as they are needed, surplus ones end when they are between requests.
   ///
-  /// Errors: throws `failure` with `ec::invalid_option` for a count outside 1
-  ///         to `defaults::workers_limit`.
+  /// A pool that sizes itself keeps to that number from then on, until it is
+  /// resized to `automatic`; any pool can be.
+  /// Errors: throws `failure` with `ec::invalid_option` for what is neither
+  ///         `automatic` nor a count from 1 to `defaults::workers_limit`.
   void resize(std::size_t workers) const;
 
   /// Refuses new submissions, except those of running requests, and waits until

@@ -21,6 +21,13 @@ constexpr std::uint64_t most_bytes = 0xFFFF'FFFF;
   throw failure{ec::invalid_option, text};
 }
 
+[[noreturn]] void refuse_automatic(std::string_view key) {
+  refuse(fmt::format("{} = 'auto': a process pool does not size itself: its "
+                     "processes compute, and as many as cores are right for "
+                     "that (accepted: a whole number from 1 to {})",
+                     key, defaults::workers_limit));
+}
+
 void check(const process_options& options) {
   auto check_duration = [&](const char* key, std::chrono::nanoseconds value) {
     if (value.count() < 0 || value > defaults::duration_limit)
@@ -29,6 +36,8 @@ void check(const process_options& options) {
                          key, value.count(),
                          to_text(defaults::duration_limit)));
   };
+  if (options.processes == automatic)
+    refuse_automatic("process_options.processes");
   auto check_count = [&](const char* key, std::uint64_t value,
                          std::uint64_t most) {
     if (value < 1 || value > most)
@@ -135,6 +144,10 @@ effective_options resolve_common(const caf::actor_system& system,
                       .max_run_time = options.max_run_time,
                       .clock = options.clock};
   auto result = resolve(common, options_of(system.config()));
+  if (result.automatic && result.origin.workers == option_origin::pool_config)
+    refuse_automatic(
+        origin_name(result.origin.workers, "workers", options.name));
+  result.automatic = result.may_size_itself = false;
   if (result.origin.workers == option_origin::built_in
       || result.origin.workers == option_origin::config) {
     // What suits threads that wait is too much for processes that compute.

@@ -30,7 +30,7 @@ struct process_options {
   std::string name = "processes";
 
   /// How many processes: from 1; none: as many as there are cores, unless
-  /// `workers` is configured for this pool.
+  /// `workers` is configured for this pool. Not `automatic`.
   std::optional<std::size_t> processes = {};
 
   /// A call that runs longer fails with `ec::deadline_exceeded`, and its

@@ -390,8 +390,12 @@ void imap_core::need_pump() noexcept {
   do {
     auto workers = dispatcher_.load(std::memory_order_relaxed);
     auto most = workers ? std::min(window_, workers->max_workers()) : window_;
-    if (running >= most)
+    if (running >= most) {
+      // Nothing is queued for them, so nobody else can tell.
+      if (running < window_)
+        workers->hint_demand(window_ - running);
       return;
+    }
   } while (!pumping_.compare_exchange_weak(running, running + 1,
                                            std::memory_order_seq_cst));
   looking_.fetch_add(1, std::memory_order_seq_cst);
@@ -445,6 +449,7 @@ void imap_core::work(context& ctx) noexcept {
       ++called;
       failed += found->why != nullptr;
       cell.end_request();
+      cell.record().count_returned(1);
       complete(*found);
       looking_.fetch_add(1, std::memory_order_seq_cst);
       called_away = !is_helping

@@ -154,6 +154,7 @@ advice advise(const workload& seen, const sizing_goal& goal) {
     return erlang::workers_for(scaled, goal.share, wanted_wait, top.workers);
   };
 
+  auto automatic = seen.automatic_limit > 0;
   result.load = erlang::load(traffic);
   // The mean of service times and the number of arrivals are both known the
   // better the more requests there were.
@@ -168,14 +169,17 @@ advice advise(const workload& seen, const sizing_goal& goal) {
   result.least = workers_at(std::max(0.0, 1 - error));
   result.most = workers_at(1 + error);
   if (result.saturated) {
-    result.workers = std::min(
-        top.workers, std::max(result.workers, next_step * seen.workers));
+    // One that sizes itself has tried.
+    result.workers =
+        automatic ? seen.workers
+                  : std::min(top.workers, std::max(result.workers,
+                                                   next_step * seen.workers));
     result.least = std::min(result.workers, seen.workers);
-    result.most = top.workers;
+    result.most = automatic ? seen.workers : top.workers;
   }
   result.wait = wait_with(result.workers);
   auto reached = result.wait && *result.wait <= goal.wait && !result.saturated;
-  if (!reached && result.workers == top.workers)
+  if (!reached && result.workers == top.workers && !automatic)
     result.limit = top.why;
 
   // -- as text ----------------------------------------------------------------
@@ -183,21 +187,33 @@ advice advise(const workload& seen, const sizing_goal& goal) {
   auto aim = fmt::format("{} wait no longer than {}",
                          readable_share(goal.share), readable(goal.wait));
   auto noun = result.workers == 1 ? "worker" : "workers";
+  auto now = fmt::format("{}{}", seen.workers, automatic ? ", auto" : "");
   if (result.limit != sizing_limit::none)
     result.sentence = fmt::format(
         "pool '{}': {} {} (now {}); no number reaches '{}'; limited by {}",
-        seen.pool, result.workers, noun, seen.workers, aim,
+        seen.pool, result.workers, noun, now, aim,
         of_limit(result.limit, top.workers, seen, goal));
+  else if (result.saturated && automatic)
+    result.sentence =
+        seen.workers < seen.automatic_limit
+            ? fmt::format("pool '{}': {} {}, to which it sized itself: busy {} "
+                          "of the time, and more brought no more",
+                          seen.pool, seen.workers, noun,
+                          readable_share(seen.utilisation))
+            : fmt::format("pool '{}': {} {}, to which it sized itself: busy {} "
+                          "of the time, and troupe.workers-limit allows no "
+                          "more; raise it",
+                          seen.pool, seen.workers, noun,
+                          readable_share(seen.utilisation));
   else if (result.saturated)
     result.sentence = fmt::format(
         "pool '{}': try {} {} next (now {}, busy {} of the time: how many "
         "could be used is not known)",
-        seen.pool, result.workers, noun, seen.workers,
-        readable_share(seen.utilisation));
+        seen.pool, result.workers, noun, now, readable_share(seen.utilisation));
   else
     result.sentence = fmt::format(
         "pool '{}': {} {} (now {}), so that {}; known {}", seen.pool,
-        result.workers, noun, seen.workers, aim, in_words(result.sure));
+        result.workers, noun, now, aim, in_words(result.sure));
 
   result.text = result.sentence;
   add_line(result,
@@ -226,7 +242,11 @@ advice advise(const workload& seen, const sizing_goal& goal) {
       && measured_wait > 2 * *predicted + std::chrono::milliseconds{1})
     add_line(result, "requests come in bursts, not at random: those at the end "
                      "of a burst wait longer than the formula says");
-  if (result.saturated)
+  if (automatic)
+    add_line(result, fmt::format("the pool sizes itself while requests wait "
+                                 "(workers = auto, up to {})",
+                                 seen.automatic_limit));
+  else if (result.saturated)
     add_line(result,
              fmt::format("the workers were busy {} of the time, so no more "
                          "could arrive than they served: twice as many is a "
@@ -274,11 +294,12 @@ advice advise(const pool_stats& stats, const sizing_goal& goal) {
   seen.ran = std::move(all.ran);
   seen.cpu_share = all.cpu_share();
   seen.workers = stats.max_workers;
-  auto time = static_cast<double>(stats.active.count())
-              * static_cast<double>(stats.max_workers);
+  auto time = static_cast<double>(stats.offered.count());
   if (time > 0)
     seen.utilisation =
         std::min(1.0, static_cast<double>(stats.busy_time.count()) / time);
+  if (stats.automatic)
+    seen.automatic_limit = stats.workers_limit;
   seen.refused = stats.refused;
   seen.max_queued = stats.max_queued;
   seen.blocked_by_key = stats.blocked_by_key;

@@ -37,6 +37,10 @@ struct workload {
   std::size_t workers = 0;
   double utilisation = 0;
 
+  /// Of a pool that sizes itself: the most that it gives itself. 0: it does
+  /// not.
+  std::size_t automatic_limit = 0;
+
   /// Submissions refused since the queue was full, and what full means.
   std::uint64_t refused = 0;
   std::size_t max_queued = 0;

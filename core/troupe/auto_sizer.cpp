@@ -76,9 +76,8 @@ std::size_t auto_sizer::next(const load_observation& seen) noexcept {
   completed_ += seen.completed;
   elapsed_ += seen.elapsed;
   if (seen.computing)
-    computing_ =
-        computing_ ? *computing_ + (*seen.computing - *computing_) / 4
-                   : *seen.computing;
+    computing_ = computing_ ? *computing_ + (*seen.computing - *computing_) / 4
+                            : *seen.computing;
   // Where requests return in waves, an epoch ends with one, as it began.
   if (seen.completed == 0 || !enough())
     return size_;
@@ -152,9 +151,8 @@ bool auto_sizer::grow_starving(const load_observation& seen) noexcept {
 // How much there is in the epoch, by what the shortest one takes.
 double auto_sizer::measure() const noexcept {
   auto least = std::max<std::uint64_t>(many, 3 * size_);
-  return std::min(
-      std::chrono::duration<double>{elapsed_} / shortest_epoch,
-      static_cast<double>(completed_) / static_cast<double>(least));
+  return std::min(std::chrono::duration<double>{elapsed_} / shortest_epoch,
+                  static_cast<double>(completed_) / static_cast<double>(least));
 }
 
 bool auto_sizer::enough() const noexcept {
@@ -197,9 +195,9 @@ void auto_sizer::decide(double rate, std::size_t waiting) noexcept {
     return;
   }
   auto other = step_ == step::again ? trial_ : size_;
-  auto least = worth_it
-               * std::log(static_cast<double>(other)
-                          / static_cast<double>(base_));
+  auto least =
+      worth_it
+      * std::log(static_cast<double>(other) / static_cast<double>(base_));
   if (step_ == step::trial) {
     auto gain = std::log(rate / base_rate_) - least;
     auto margin = std::max(clearly, clear_deviations * deviation());
@@ -247,8 +245,8 @@ void auto_sizer::try_next(std::size_t waiting) noexcept {
         }
         tried(direction_) = true;
       }
-      direction_ = direction_ == direction::up ? direction::down
-                                               : direction::up;
+      direction_ =
+          direction_ == direction::up ? direction::down : direction::up;
     }
   }
   rest(base_rate_);
@@ -351,8 +349,7 @@ void auto_sizer::search(std::size_t first_stride, direction towards) noexcept {
 bool auto_sizer::is_refused(std::size_t size) const noexcept {
   auto refused = refused_[static_cast<std::size_t>(direction_)];
   return refused
-         && (direction_ == direction::up ? size >= *refused
-                                         : size <= *refused);
+         && (direction_ == direction::up ? size >= *refused : size <= *refused);
 }
 
 // How many workers keep all cores busy, for all that is known.
@@ -374,8 +371,8 @@ std::size_t auto_sizer::candidate(std::size_t waiting) const noexcept {
       size = std::min(size, enough_to_compute());
     return std::max(size, within_.least);
   }
-  auto size = std::max(static_cast<std::size_t>(std::lround(base * stride)),
-                       base_ + 1);
+  auto size =
+      std::max(static_cast<std::size_t>(std::lround(base * stride)), base_ + 1);
   return std::min({size, base_ + waiting, within_.most});
 }
 

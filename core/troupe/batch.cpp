@@ -708,7 +708,7 @@ batch::lane_array* batch::ensure_lanes() noexcept {
   // A worker without a lane claims one request at a time, so any number is
   // correct; this one fits all workers and some nested callers.
   auto made = std::make_unique<lane_array>(std::min(
-      static_cast<std::uint32_t>(home_->max_workers()) + 4, size_ / 16));
+      static_cast<std::uint32_t>(home_->most_workers()) + 4, size_ / 16));
   if (lanes_.compare_exchange_strong(found, made.get(),
                                      std::memory_order_seq_cst))
     return made.release();

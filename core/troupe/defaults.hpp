@@ -19,6 +19,17 @@ inline std::size_t workers() noexcept {
   return std::min<std::size_t>(32, cores + 4);
 }
 
+/// Returns the most workers that a pool gives itself with `workers = auto`: 16
+/// for each core, so that calls which wait for fifteen sixteenths of their time
+/// still use all cores; at least 64, since most calls to elsewhere wait for
+/// longer, and as many connections are what a database or a server mostly
+/// grants one client; at most 512, where tokio has its limit. Whoever knows a
+/// service that takes more, or less, says so.
+inline std::size_t automatic_limit() noexcept {
+  std::size_t cores = std::max(std::thread::hardware_concurrency(), 1u);
+  return std::clamp<std::size_t>(16 * cores, 64, 512);
+}
+
 /// Workers kept when idle.
 inline constexpr std::size_t min_workers = 0;
 

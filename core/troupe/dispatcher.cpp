@@ -119,10 +119,17 @@ dispatcher::dispatcher(effective_options options, std::unique_ptr<staff> crew)
       clock_{options_.clock ? *options_.clock : steady_clock()},
       staff_{std::move(crew)},
       began_{std::chrono::steady_clock::now()},
+      automatic_{options_.automatic && can_size_itself()},
       max_workers_{options_.workers} {
   auto& all = all_dispatchers::get();
   std::lock_guard guard{all.mutex};
   all.list.push_back(this);
+  if (options_.automatic && !can_size_itself())
+    write_log(log_level::warning, name(),
+              fmt::format("workers = auto: this build measures nothing "
+                          "(TROUPE_STATISTICS=OFF), so the pool keeps {} "
+                          "workers",
+                          options_.workers));
 }
 
 dispatcher::~dispatcher() {
@@ -161,6 +168,7 @@ std::vector<pool_stats> stats_of_all_pools() {
 effective_options dispatcher::options() const {
   auto result = options_;
   result.workers = max_workers();
+  result.automatic = automatic();
   return result;
 }
 
@@ -579,7 +587,9 @@ dispatcher::check_hang(const batch& work,
     return hang::at_key;
   // Spares may come for those that are stuck.
   auto spares = options_.max_run_time.count() > 0 ? options_.max_spares : 0;
-  if (starting_ > 0 || live_workers() < max_workers() + spares)
+  // A pool that sizes itself gets more workers while all of them wait.
+  auto most = automatic() ? most_workers() : max_workers();
+  if (starting_ > 0 || live_workers() < most + spares)
     return hang::none;
   auto goes_on = [&](const auto& cell) {
     return cell->alive_ && !check.stuck(*cell);
@@ -907,10 +917,13 @@ ref_ptr<batch> dispatcher::pick_next(worker_cell& cell, trash& garbage) {
         found = pick_of(of, cell, left_first, garbage);
   } while (!found && somebody_waits());
   if (!somebody_waits()) {
-    // Nobody needs to come back for more batches than wait.
+    // Nobody needs to come back for more batches than wait, but those that are
+    // too many.
+    auto surplus = shrinking_ ? surplus_workers() : 0;
+    shrinking_ = surplus > 0;
     for (auto& wanted : attention_)
-      if (wanted.load(std::memory_order_relaxed) != 0)
-        wanted.store(0, std::memory_order_relaxed);
+      if (wanted.load(std::memory_order_relaxed) != surplus)
+        wanted.store(surplus, std::memory_order_relaxed);
   }
   if (!found)
     return nullptr;
@@ -1141,9 +1154,14 @@ void dispatcher::announce_room() noexcept {
 }
 
 bool dispatcher::wants_growth() const noexcept {
-  return !growth_put_off_ && !closed_ && live_workers() < capacity()
-         && (live_workers() < options_.min_workers
-             || (idle_ == nullptr && wants_workers()));
+  if (growth_put_off_ || closed_)
+    return false;
+  if (live_workers() < options_.min_workers && live_workers() < capacity())
+    return true;
+  // One that sizes itself is to look whether more would help.
+  return (live_workers() < capacity()
+          || (automatic() && !sizing_.load(std::memory_order_relaxed)))
+         && idle_ == nullptr && wants_workers();
 }
 
 // Whether there is something to claim for one more worker.

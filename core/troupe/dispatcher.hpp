@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -19,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include "troupe/auto_sizer.hpp"
 #include "troupe/batch.hpp"
 #include "troupe/clock.hpp"
 #include "troupe/completion.hpp"
@@ -151,6 +153,21 @@ public:
 
   std::size_t max_workers() const noexcept {
     return max_workers_.load(std::memory_order_relaxed);
+  }
+
+  /// Returns whether a pool of this build can size itself: not without
+  /// TROUPE_STATISTICS.
+  static bool can_size_itself() noexcept;
+
+  /// Returns whether the pool sizes itself.
+  bool automatic() const noexcept {
+    return automatic_.load(std::memory_order_relaxed);
+  }
+
+  /// Returns how many workers there may ever be, unless the pool is resized.
+  std::size_t most_workers() const noexcept {
+    return options_.automatic ? std::max(options_.workers_limit, max_workers())
+                              : max_workers();
   }
 
   /// Returns how many workers there may be now: the greatest number, and those
@@ -318,9 +335,28 @@ public:
   /// longer than `max-run-time`, if that is set.
   bool only_stuck_left() const;
 
-  /// Changes the greatest number of workers. Surplus ones retire as soon as
-  /// they are between batches.
+  /// Changes the greatest number of workers, for good, or to `automatic`.
+  /// Surplus ones retire as soon as they are between requests.
   void resize(std::size_t workers);
+
+  /// Returns what the sizes of a pool that sizes itself lie between, and the
+  /// one it has.
+  auto_sizer::bounds sizes() const noexcept;
+
+  /// Returns whether somebody has to call `observe_load` now and then from now
+  /// on: the pool sizes itself, and has more to do than workers to do it.
+  bool begin_sizing();
+
+  /// Returns what happened since the last call, or since `begin_sizing`. None:
+  /// nothing waits any more, and nobody needs to look before the staff is asked
+  /// to grow again.
+  std::optional<load_observation> observe_load();
+
+  /// Changes the number of workers, if the pool sizes itself.
+  void adapt(std::size_t workers);
+
+  /// Says that `n` more workers could be used than anything in the queue tells.
+  void hint_demand(std::size_t n) noexcept;
 
   /// Retires workers that have been idle since `latest` or earlier, down to the
   /// minimum. Returns when to look again; `time_point::max()` if no worker is
@@ -406,6 +442,7 @@ private:
   void call_workers(std::int32_t n) noexcept;
   void call_from_lower(const batch& work) noexcept;
   bool somebody_waits() const noexcept;
+  std::int32_t surplus_workers() const noexcept;
   void push_idle(worker_cell& cell) noexcept;
   void remove_idle(worker_cell& cell) noexcept;
   void arrive(worker_cell& cell) noexcept;
@@ -450,6 +487,11 @@ private:
   void announce_room() noexcept;
   bool wants_growth() const noexcept;
   bool wants_workers() const noexcept;
+  std::uint64_t demand(std::uint64_t enough) const noexcept;
+  void set_size(lock guard, std::size_t workers);
+  std::chrono::nanoseconds
+  offered(std::chrono::steady_clock::time_point now) const noexcept;
+  std::optional<double> computing(const std::vector<std::uint64_t>& threads);
   void count_blocked(batch& work) noexcept;
   std::chrono::nanoseconds
   oldest_queued(std::chrono::steady_clock::time_point now) const noexcept;
@@ -502,6 +544,28 @@ private:
   std::uint64_t threads_refused_ = 0;
   std::uint64_t failed_starts_ = 0;
   std::uint64_t workers_lost_ = 0;
+  // Whether workers are to come back since there are too many.
+  bool shrinking_ = false;
+  // Worker time that there was from the first submission until the size was
+  // changed last.
+  std::chrono::nanoseconds offered_{0};
+  std::chrono::steady_clock::time_point resized_;
+
+  // What was seen of the load last. For who calls `observe_load`.
+  struct last_look {
+    clock::time_point when;
+    std::uint64_t returned = 0;
+    int quiet = 0;
+    // By thread: what it had computed, or wanted to, and when.
+    std::map<std::uint64_t, std::pair<std::chrono::nanoseconds,
+                                      std::chrono::steady_clock::time_point>>
+        computed;
+  };
+  last_look seen_;
+  std::atomic<bool> automatic_;
+  // Whether somebody calls `observe_load` now and then.
+  std::atomic<bool> sizing_{false};
+  std::atomic<std::size_t> hinted_{0};
 
   std::atomic<std::size_t> max_workers_;
   std::atomic<std::size_t> spares_{0};

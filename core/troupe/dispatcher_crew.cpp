@@ -53,20 +53,25 @@ std::size_t dispatcher::take_growth() {
     return 0;
   missing_ = 0;
   auto room = capacity() - live;
-  std::uint64_t demand = 0;
-  for (auto& of : classes_)
-    for (auto list : {&of.waiting, &of.left, &of.running})
-      for (auto x = list->first; x != nullptr && demand < room + starting_;
-           x = x->next_)
-        demand += std::max<std::uint32_t>(x->unclaimed(), x->has_unclaimed());
+  auto wanted = demand(room + starting_);
   // Those that are about to start will take something, too.
-  demand -= std::min<std::uint64_t>(demand, starting_);
-  auto more = std::min<std::uint64_t>(room, demand);
+  wanted -= std::min<std::uint64_t>(wanted, starting_);
+  auto more = std::min<std::uint64_t>(room, wanted);
   if (live < options_.min_workers)
     more = std::max<std::uint64_t>(more, options_.min_workers - live);
   live_.fetch_add(static_cast<std::uint32_t>(more), std::memory_order_relaxed);
   starting_ += more;
   return more;
+}
+
+// Counts requests that one more worker could claim, up to `enough`.
+std::uint64_t dispatcher::demand(std::uint64_t enough) const noexcept {
+  std::uint64_t result = 0;
+  for (auto& of : classes_)
+    for (auto list : {&of.waiting, &of.left, &of.running})
+      for (auto x = list->first; x != nullptr && result < enough; x = x->next_)
+        result += std::max<std::uint32_t>(x->unclaimed(), x->has_unclaimed());
+  return std::min(result, enough);
 }
 
 bool dispatcher::cancel_growth(std::size_t n) {
@@ -271,23 +276,6 @@ std::string dispatcher::exhausted_text() const {
       "or raise troupe.workers",
       stuck_, name(), longest->current_->label(), longest->name(),
       about(clock_.now() - longest->seen_since_), options_.max_spares);
-}
-
-void dispatcher::resize(std::size_t workers) {
-  std::vector<worker_cell*> to_wake;
-  auto grow = false;
-  {
-    lock guard{mutex_};
-    max_workers_.store(workers, std::memory_order_relaxed);
-    // Those first that are of no use.
-    retire_resting(to_wake, capacity());
-    shed_surplus(to_wake);
-    if (wants_growth() && !growth_asked_)
-      grow = growth_asked_ = true;
-  }
-  wake_all(to_wake);
-  if (grow)
-    staff_->grow();
 }
 
 clock::time_point dispatcher::retire_idle(clock::time_point now) {

@@ -83,9 +83,15 @@ pool_stats dispatcher::stats() const {
       result.active = std::max((outstanding() > 0 ? now : last_over_.load())
                                    - first_submit_,
                                steady_clock::duration{0});
+    result.offered = offered(first_submit_ + result.active);
+    result.max_workers = max_workers();
+    result.automatic = automatic();
+    if (result.automatic) {
+      result.least_workers = sizes().least;
+      result.workers_limit = sizes().most;
+    }
   }
   result.age = now - began_;
-  result.max_workers = max_workers();
   result.max_queued = options_.max_queued;
   result.refused = refused_.load(std::memory_order_relaxed);
   result.batches = batches_.load(std::memory_order_relaxed);

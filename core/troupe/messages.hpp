@@ -14,7 +14,7 @@
 //       A pool_stats, at once.
 //   (resize_atom, std::uint64_t)
 //       Nothing, at once. Error: `invalid_option` for a count of workers
-//       outside 1 to 65536.
+//       outside 1 to 65536 that is not `automatic`.
 //   (subscribe_atom, caf::actor)
 //       Nothing, at once. From then on the actor gets a completion for each
 //       batch, until it ends. Error: `invalid_option` for an invalid handle.

@@ -11,6 +11,7 @@
 #include <charconv>
 #include <limits>
 #include <numeric>
+#include <tuple>
 #include <utility>
 
 namespace troupe {
@@ -21,10 +22,14 @@ using std::chrono::nanoseconds;
 
 // -- the keys -----------------------------------------------------------------
 
-constexpr std::array<option_info, 11> infos{{
-    {"workers", option_kind::count, "most workers a pool may have",
-     "min(32, cores + 4)"},
+constexpr std::array<option_info, 12> infos{{
+    {"workers", option_kind::count,
+     "most workers a pool may have; auto: it finds out", "min(32, cores + 4)",
+     "auto"},
     {"min-workers", option_kind::count, "workers kept when idle", "0"},
+    {"workers-limit", option_kind::count,
+     "most workers that a pool gives itself with workers = auto",
+     "16 a core, from 64 to 512"},
     {"idle-timeout", option_kind::duration,
      "an idle worker above the minimum ends after this", "10s"},
     {"max-queued", option_kind::count,
@@ -47,6 +52,8 @@ constexpr std::array<option_info, 11> infos{{
      "bytes of stack that a worker has at the least; 0: as the system has it",
      "0"},
 }};
+
+constexpr std::string_view automatic_word = "auto";
 
 constexpr std::string_view room = "troupe.";
 constexpr std::string_view pools = "troupe.pools.";
@@ -128,6 +135,10 @@ std::string accepted_count(std::size_t least, std::size_t most) {
          + std::to_string(most);
 }
 
+std::string accepted_workers() {
+  return accepted_count(1, defaults::workers_limit) + ", or auto";
+}
+
 std::string accepted_duration() {
   return "a duration from 0 to " + to_text(defaults::duration_limit)
          + ", such as 500ms or 1.5s; units: ns, us, ms, s, min, h";
@@ -153,6 +164,8 @@ std::string accepted_words(const option_info& info) {
 std::string accepted_by(const option_info& info) {
   switch (info.kind) {
   case option_kind::count: {
+    if (!info.words.empty())
+      return accepted_workers();
     auto [least, most] = bounds_of(info);
     return accepted_count(least, most);
   }
@@ -232,7 +245,7 @@ std::optional<std::string> suggest(std::string_view key) {
 // -- adding up ----------------------------------------------------------------
 
 std::string text_of(std::size_t value) {
-  return std::to_string(value);
+  return value == automatic ? "auto" : std::to_string(value);
 }
 
 std::string text_of(nanoseconds value) {
@@ -253,6 +266,10 @@ std::string text_of(on_stuck value) {
 
 void parse(std::string_view key, const option_info& info, std::string_view text,
            std::size_t& result) {
+  if (info.words == automatic_word) {
+    result = parse_workers(key, text);
+    return;
+  }
   auto [least, most] = bounds_of(info);
   result = parse_count(key, text, least, most);
 }
@@ -342,6 +359,8 @@ effective_options add_up(const pool_options& options, const option_table& table,
   pick("workers", options.workers, result.workers, from.workers);
   pick("min-workers", options.min_workers, result.min_workers,
        from.min_workers);
+  pick("workers-limit", options.workers_limit, result.workers_limit,
+       from.workers_limit);
   pick("idle-timeout", options.idle_timeout, result.idle_timeout,
        from.idle_timeout);
   pick("max-queued", options.max_queued, result.max_queued, from.max_queued);
@@ -354,16 +373,27 @@ effective_options add_up(const pool_options& options, const option_table& table,
   pick("max-spares", options.max_spares, result.max_spares, from.max_spares);
   pick("on-stuck", options.on_stuck, result.on_stuck, from.on_stuck);
   pick("stack-size", options.stack_size, result.stack_size, from.stack_size);
-  if (result.min_workers > result.workers) {
-    auto most = settable_name(from.workers, "workers", options.name);
+  result.automatic = result.workers == automatic;
+  auto [most, most_from, most_key] =
+      result.automatic ? std::tuple{result.workers_limit, from.workers_limit,
+                                    std::string_view{"workers-limit"}}
+                       : std::tuple{result.workers, from.workers,
+                                    std::string_view{"workers"}};
+  if (result.min_workers > most) {
+    auto most_name = settable_name(most_from, most_key, options.name);
     auto cause =
-        "more than " + most + " = " + in_quotes(std::to_string(result.workers));
-    if (from.workers == option_origin::built_in)
+        "more than " + most_name + " = " + in_quotes(std::to_string(most));
+    if (most_from == option_origin::built_in)
       cause += ", the default";
     refuse(settable_name(from.min_workers, "min-workers", options.name),
            std::to_string(result.min_workers), cause,
-           "a whole number from 0 to " + most);
+           "a whole number from 0 to " + most_name);
   }
+  // Begins with what it would have without a word about it.
+  if (result.automatic)
+    result.workers = std::clamp(defaults::workers(),
+                                std::max<std::size_t>(result.min_workers, 1),
+                                result.workers_limit);
   return result;
 }
 
@@ -420,8 +450,8 @@ void check_option(std::string_view key, std::string_view text) {
     refuse(unknown_key(key, text));
   switch (info->kind) {
   case option_kind::count: {
-    auto [least, most] = bounds_of(*info);
-    parse_count(key, text, least, most);
+    std::size_t unused = 0;
+    parse(key, *info, text, unused);
     break;
   }
   case option_kind::duration:
@@ -520,6 +550,26 @@ std::size_t parse_count(std::string_view key, std::string_view text,
       || value > most)
     refuse(key, text, "out of range", accepted_count(least, most));
   return value;
+}
+
+std::size_t parse_workers(std::string_view key, std::string_view text) {
+  if (text == automatic_word)
+    return automatic;
+  auto digits = text.substr(text.starts_with('-') ? 1 : 0);
+  auto is_count =
+      !digits.empty() && digits.find_first_not_of("0123456789") == digits.npos;
+  if (!is_count) {
+    std::vector words{std::string{automatic_word}};
+    auto cause = closest_match(text, words)
+                     ? "not a count; did you mean 'auto'?"
+                     : "not a count";
+    refuse(key, text, cause, accepted_workers());
+  }
+  try {
+    return parse_count(key, text, 1, defaults::workers_limit);
+  } catch (const failure&) {
+    refuse(key, text, "out of range", accepted_workers());
+  }
 }
 
 nanoseconds parse_duration(std::string_view key, std::string_view text) {

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -50,6 +51,12 @@ std::string_view to_string(on_stuck policy) noexcept;
 
 // -- what users set in code ---------------------------------------------------
 
+/// In place of a number of workers: the pool finds it while it runs. See
+/// auto_sizer.hpp for how. A number that is no size, as `std::string::npos` is
+/// no position; and not what -1 becomes, which is a slip of the finger.
+inline constexpr std::size_t automatic =
+    std::numeric_limits<std::size_t>::max() - 1;
+
 /// The options of one pool, as set in code. What is left out comes from the
 /// configuration, or else from the defaults.
 struct pool_options {
@@ -57,11 +64,16 @@ struct pool_options {
   /// a pool called "troupe" without keys of its own.
   std::string name = {};
 
-  /// The most workers the pool may have: from 1.
+  /// The most workers the pool may have: from 1, or `automatic`.
   std::optional<std::size_t> workers = {};
 
-  /// Workers kept when idle: from 0 to `workers`.
+  /// Workers kept when idle: from 0 to `workers`. An automatic pool never has
+  /// less.
   std::optional<std::size_t> min_workers = {};
+
+  /// The most workers that an automatic pool gives itself: from 1. Means
+  /// nothing to other pools.
+  std::optional<std::size_t> workers_limit = {};
 
   /// An idle worker above the minimum ends after this.
   std::optional<std::chrono::nanoseconds> idle_timeout = {};
@@ -146,8 +158,14 @@ enum class option_origin : std::uint8_t {
 /// The options that a pool works with, and where each was set.
 struct effective_options {
   std::string name = {};
+  /// Of an automatic pool: what it has now; before it runs, what it begins
+  /// with.
   std::size_t workers = defaults::workers();
+
+  /// Whether the pool sizes itself.
+  bool automatic = false;
   std::size_t min_workers = defaults::min_workers;
+  std::size_t workers_limit = defaults::automatic_limit();
   std::chrono::nanoseconds idle_timeout = defaults::idle_timeout;
   std::size_t max_queued = defaults::max_queued;
   troupe::on_full on_full = troupe::on_full::wait;
@@ -167,9 +185,14 @@ struct effective_options {
   /// come back now and then; see `compute_pool`.
   bool cooperative = false;
 
+  /// Whether the pool may size itself: not if its workers are processes, or
+  /// share the cores; then it has one for each core.
+  bool may_size_itself = true;
+
   struct origins {
     option_origin workers = option_origin::built_in;
     option_origin min_workers = option_origin::built_in;
+    option_origin workers_limit = option_origin::built_in;
     option_origin idle_timeout = option_origin::built_in;
     option_origin max_queued = option_origin::built_in;
     option_origin on_full = option_origin::built_in;
@@ -247,7 +270,8 @@ struct option_info {
   std::string_view meaning;
   /// The default, in words.
   std::string_view fallback;
-  /// Of a word: those that are accepted, such as "wait|reject".
+  /// Of a word: those that are accepted, such as "wait|reject". Of a count:
+  /// the one that may stand in its place, such as "auto".
   std::string_view words = {};
 };
 
@@ -263,7 +287,8 @@ const option_info* find_option(std::string_view key) noexcept;
 std::string unknown_key(std::string_view key,
                         std::optional<std::string_view> text);
 
-/// Returns what `key` accepts, such as "a whole number from 1 to 65536".
+/// Returns what `key` accepts, such as "a whole number from 1 to 65536, or
+/// auto".
 std::string accepted_values(std::string_view key);
 
 /// Returns the candidate that is most like `word`, if one is so much like it
@@ -279,6 +304,11 @@ closest_match(std::string_view word, std::span<const std::string> candidates);
 /// `key`.
 std::size_t parse_count(std::string_view key, std::string_view text,
                         std::size_t least, std::size_t most);
+
+/// Reads a whole number of workers from 1, or `auto`, which is `automatic`.
+///
+/// Errors: as above.
+std::size_t parse_workers(std::string_view key, std::string_view text);
 
 /// Reads a duration from 0 to `defaults::duration_limit`: a number, also a
 /// decimal one, and its unit (ns, us, ms, s, min, h); 0 needs no unit.

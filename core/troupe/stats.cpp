@@ -93,14 +93,17 @@ label_stats pool_stats::total() const {
 }
 
 std::string to_string(const pool_stats& stats) {
-  auto result =
-      fmt::format("pool '{}': {} of {} workers: {} busy, {} stuck, {} idle; "
-                  "longest running {}; busy "
-                  "{} of 1 s, {} of 10 s, {} of 60 s\n",
-                  stats.name, stats.workers, stats.max_workers, stats.busy,
-                  stats.stuck, stats.idle, readable(stats.longest_running),
-                  readable_share(stats.busy_1s), readable_share(stats.busy_10s),
-                  readable_share(stats.busy_60s));
+  auto result = fmt::format(
+      "pool '{}': {} of {} workers{}: {} busy, {} stuck, {} idle; "
+      "longest running {}; busy "
+      "{} of 1 s, {} of 10 s, {} of 60 s\n",
+      stats.name, stats.workers, stats.max_workers,
+      stats.automatic ? fmt::format(" (auto, {} to {})", stats.least_workers,
+                                    stats.workers_limit)
+                      : std::string{},
+      stats.busy, stats.stuck, stats.idle, readable(stats.longest_running),
+      readable_share(stats.busy_1s), readable_share(stats.busy_10s),
+      readable_share(stats.busy_60s));
   result += fmt::format("queue: {} queued, the oldest for {}; {} refused\n",
                         stats.queued + stats.waiting,
                         readable(stats.oldest_queued), stats.refused);

@@ -128,8 +128,14 @@ struct pool_stats {
   std::uint64_t failed_starts = 0;
   std::uint64_t workers_lost = 0;
 
-  /// The most workers that the pool may have, but for those that stand in.
+  /// The most workers that the pool may have, but for those that stand in: of
+  /// one that sizes itself, its size at the moment.
   std::size_t max_workers = 0;
+
+  /// Whether the pool sizes itself (`workers = auto`), and between which sizes.
+  bool automatic = false;
+  std::size_t least_workers = 0;
+  std::size_t workers_limit = 0;
 
   /// The workers that live, in order of their numbers.
   std::vector<worker_stats> team;
@@ -175,6 +181,10 @@ struct pool_stats {
   std::uint64_t submissions = 0;
   std::uint64_t arrived = 0;
   std::chrono::nanoseconds active{0};
+
+  /// The time that workers had in that time: that many, for that long. Of a
+  /// pool that was never resized, `active` times `max_workers`.
+  std::chrono::nanoseconds offered{0};
 
   /// Submissions that had to wait for room at their key.
   std::uint64_t blocked_by_key = 0;

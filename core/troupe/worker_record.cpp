@@ -1,6 +1,7 @@
 #include "troupe/worker_record.hpp"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <new>
@@ -39,12 +40,14 @@ std::chrono::nanoseconds thread_cpu_time() noexcept {
          + std::chrono::nanoseconds{spent.tv_nsec};
 }
 
-std::chrono::nanoseconds thread_cpu_demand() noexcept {
+namespace {
+
+// What the scheduler knows of a thread: nanoseconds that it ran, as of its last
+// tick, and nanoseconds that it was ready to run and did not. Not kept open,
+// since workers are many.
+std::chrono::nanoseconds time_without_core(const char* schedstat) noexcept {
   std::chrono::nanoseconds waited{0};
-  // What the scheduler knows of a thread: nanoseconds that it ran, as of its
-  // last tick, and nanoseconds that it was ready to run and did not. Not kept
-  // open, since workers are many.
-  auto fd = ::open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+  auto fd = ::open(schedstat, O_RDONLY | O_CLOEXEC);
   if (fd >= 0) {
     char text[96] = {};
     auto size = ::read(fd, text, sizeof(text) - 1);
@@ -54,7 +57,28 @@ std::chrono::nanoseconds thread_cpu_demand() noexcept {
     if (size > 0)
       waited = std::chrono::nanoseconds{std::strtoll(rest, nullptr, 10)};
   }
-  return thread_cpu_time() + waited;
+  return waited;
+}
+
+} // namespace
+
+std::chrono::nanoseconds thread_cpu_demand() noexcept {
+  return thread_cpu_time() + time_without_core("/proc/thread-self/schedstat");
+}
+
+std::optional<std::chrono::nanoseconds>
+thread_cpu_demand(std::uint64_t thread) noexcept {
+  // How Linux numbers the clock of a thread that is not the calling one.
+  constexpr clockid_t of_thread = 6;
+  auto clock = (~static_cast<clockid_t>(thread) << 3) | of_thread;
+  timespec spent{};
+  if (clock_gettime(clock, &spent) != 0)
+    return std::nullopt;
+  char path[64];
+  std::snprintf(path, sizeof(path), "/proc/self/task/%llu/schedstat",
+                static_cast<unsigned long long>(thread));
+  return std::chrono::seconds{spent.tv_sec}
+         + std::chrono::nanoseconds{spent.tv_nsec} + time_without_core(path);
 }
 
 worker_record::~worker_record() {
@@ -99,6 +123,7 @@ bool worker_record::end(std::uint8_t label, time_point now) noexcept {
 
 void worker_record::returned(std::uint8_t label, std::chrono::nanoseconds each,
                              std::uint32_t n) noexcept {
+  count_returned(n);
   if (auto record = ensure(label))
     record->ran.record(each, n);
 }

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 
 #include "troupe/activity.hpp"
 #include "troupe/histogram.hpp"
@@ -23,6 +24,11 @@ std::chrono::nanoseconds thread_cpu_time() noexcept;
 /// had been free: with many workers on few cores, the time spent computing says
 /// little about what requests do.
 std::chrono::nanoseconds thread_cpu_demand() noexcept;
+
+/// As above, for the thread of this process that the system calls `thread`.
+/// None: there is no such thread.
+std::optional<std::chrono::nanoseconds>
+thread_cpu_demand(std::uint64_t thread) noexcept;
 
 /// The measurements of one worker. It writes; anybody may read meanwhile.
 class worker_record {
@@ -68,7 +74,19 @@ public:
   void started(std::uint8_t label, std::chrono::nanoseconds waited,
                std::uint32_t n) noexcept;
 
+  /// Counts requests that have returned.
+  void count_returned(std::uint32_t n) noexcept {
+    // There is one writer.
+    returned_.store(returned_.load(std::memory_order_relaxed) + n,
+                    std::memory_order_relaxed);
+  }
+
   // -- everybody's side -------------------------------------------------------
+
+  /// Returns how many requests have returned, of all labels.
+  std::uint64_t returned() const noexcept {
+    return returned_.load(std::memory_order_relaxed);
+  }
 
   /// Returns what was measured of a label; null if nothing was.
   const of_label* find(std::uint8_t label) const noexcept {
@@ -101,6 +119,7 @@ private:
 
   std::atomic<std::int64_t> mark_{0};
   std::atomic<std::int64_t> busy_{0};
+  std::atomic<std::uint64_t> returned_{0};
   bool sampling_ = false;
   time_point next_sample_;
   time_point sample_begin_;

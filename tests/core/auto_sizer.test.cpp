@@ -83,9 +83,10 @@ TEST_CASE("the sizer finds nine tenths of the best throughput within four "
         }
 }
 
-TEST_CASE("a machine with moods of a tenth costs the sizer no more than a fifth "
-          "of the best throughput",
-          "[auto_sizer]") {
+TEST_CASE(
+    "a machine with moods of a tenth costs the sizer no more than a fifth "
+    "of the best throughput",
+    "[auto_sizer]") {
   for (const auto& of : workloads())
     for (auto ms : {1.0, 5.0, 20.0})
       for (auto seed = 1u; seed <= 5; ++seed) {
@@ -206,9 +207,10 @@ TEST_CASE("what varies by a third from moment to moment does not make the size "
   }
 }
 
-TEST_CASE("calls that only waited and then meet a service for 16 are sized anew "
-          "within four seconds",
-          "[auto_sizer]") {
+TEST_CASE(
+    "calls that only waited and then meet a service for 16 are sized anew "
+    "within four seconds",
+    "[auto_sizer]") {
   for (auto rest : {5s, 7s, 31s, 44s})
     for (auto seed = 1u; seed <= 5; ++seed) {
       pool_simulation pool{test::waiting(), test::takes_about(5), seed};
@@ -256,8 +258,7 @@ TEST_CASE("a pool that has nothing to do keeps its size, and what it knows",
   }
 }
 
-TEST_CASE("a pool that its callers do not fill does not grow",
-          "[auto_sizer]") {
+TEST_CASE("a pool that its callers do not fill does not grow", "[auto_sizer]") {
   auto_sizer sizer{within()};
   // All are busy, but nobody waits; or some wait, and yet one is idle: they are
   // on their way.

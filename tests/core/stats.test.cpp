@@ -382,6 +382,7 @@ TEST_CASE("advice for a pool is made of its own numbers", "[stats][advisor]") {
   stats.arrived = 40'000;
   stats.submissions = 40'000;
   stats.active = 200s;
+  stats.offered = 20 * 200s;
   stats.busy_time = 2'000s;
   stats.blocked_by_key = 7;
   stats.refused = 3;

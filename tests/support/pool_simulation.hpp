@@ -55,9 +55,8 @@ inline speed_curve service_for(std::size_t best) {
 /// Requests that get in each other's way more and more, so that throughput
 /// approaches a limit and half of it is reached at `half`.
 inline speed_curve saturating(double half) {
-  return {[half](std::size_t n) {
-    return half / (half + static_cast<double>(n));
-  }};
+  return {
+      [half](std::size_t n) { return half / (half + static_cast<double>(n)); }};
 }
 
 /// Draws what a request needs, in milliseconds of its own.
