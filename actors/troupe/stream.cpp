@@ -461,6 +461,8 @@ void imap_core::work(context& ctx) noexcept {
     }
     looking_.fetch_sub(1, std::memory_order_seq_cst);
     pumping_.fetch_sub(1, std::memory_order_seq_cst);
+    if (!has_unclaimed())
+      cell.home().hint_demand(0);
     // What was published before nobody looked any more has nobody else.
     if (!has_unclaimed() || looking_.load(std::memory_order_seq_cst) > 0)
       return;

@@ -355,7 +355,8 @@ public:
   /// Changes the number of workers, if the pool sizes itself.
   void adapt(std::size_t workers);
 
-  /// Says that `n` more workers could be used than anything in the queue tells.
+  /// Says that `n` more workers could be used than anything in the queue tells,
+  /// until something else is said.
   void hint_demand(std::size_t n) noexcept;
 
   /// Retires workers that have been idle since `latest` or earlier, down to the

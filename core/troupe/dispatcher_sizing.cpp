@@ -128,11 +128,12 @@ std::optional<load_observation> dispatcher::observe_load() {
     seen.completed = seen_.returned - before;
     seen.waiting = demand(max_workers());
     seen.waiting =
-        std::max(seen.waiting, hinted_.exchange(0, std::memory_order_relaxed));
+        std::max(seen.waiting, hinted_.load(std::memory_order_relaxed));
     seen_.quiet = seen.waiting > 0 ? 0 : seen_.quiet + 1;
     if (!automatic() || closed_ || outstanding() == 0
         || seen_.quiet >= most_quiet_looks) {
       sizing_.store(false, std::memory_order_relaxed);
+      hinted_.store(0, std::memory_order_relaxed);
       return std::nullopt;
     }
   }
@@ -173,7 +174,7 @@ void dispatcher::hint_demand(std::size_t n) noexcept {
   if (!automatic())
     return;
   hinted_.store(n, std::memory_order_relaxed);
-  if (sizing_.load(std::memory_order_relaxed))
+  if (n == 0 || sizing_.load(std::memory_order_relaxed))
     return;
   auto grow = false;
   {

@@ -130,11 +130,12 @@ void check_runs(const run_result& result, std::vector<std::string> lines) {
   }
 }
 
-constexpr auto counts = ": a whole number from 1 to 65536)";
+constexpr auto counts = ": a whole number from 1 to 65536, or auto)";
 
 constexpr auto keys =
     ": troupe.KEY and troupe.pools.NAME.KEY, where KEY is one of workers, "
-    "min-workers, idle-timeout, max-queued, on-full, spin, drain-timeout, "
+    "min-workers, workers-limit, idle-timeout, max-queued, on-full, spin, "
+    "drain-timeout, "
     "max-run-time, max-spares, on-stuck, stack-size)";
 
 constexpr auto syntax = ": troupe { workers = 4 })";
@@ -274,6 +275,35 @@ TEST_CASE("an unknown key of troupe is refused with the one that was meant",
                 "troupe.nonsense: unknown key (accepted"s + keys);
 }
 
+TEST_CASE("a pool that sizes itself is asked for on the command line and in a "
+          "file",
+          "[config]") {
+  probe_folder here;
+  check_runs(here.run({"--troupe.workers=auto", "--troupe.workers-limit=30",
+                       "--troupe.pools.db.workers=5"}),
+             {"-.workers = auto (troupe.workers)",
+              "-.workers-limit = 30 (troupe.workers-limit)",
+              "db.workers = 5 (troupe.pools.db.workers)"});
+  check_runs(here.run_with("troupe { workers = 5\n"
+                           "pools { db { workers = \"auto\" } } }\n"),
+             {"-.workers = 5 (troupe.workers)",
+              "db.workers = auto (troupe.pools.db.workers)"});
+  auto result = here.run({"--troupe.explain", "--troupe.workers=auto"});
+  CHECK(result.prints("  workers = auto (troupe.workers, command line)"));
+  check_refused(here.run({"--troupe.workers=autp"}),
+                "troupe.workers = 'autp': not a count; did you mean 'auto'? "
+                "(accepted"s
+                    + counts);
+  check_refused(here.run({"--troupe.workers=auto", "--troupe.workers-limit=4",
+                          "--troupe.min-workers=5"}),
+                "troupe.min-workers = '5': more than troupe.workers-limit = "
+                "'4' (accepted: a whole number from 0 to "
+                "troupe.workers-limit)");
+  check_refused(here.run({"--troupe.workers-limit=65537"}),
+                "troupe.workers-limit = '65537': out of range (accepted: a "
+                "whole number from 1 to 65536)");
+}
+
 TEST_CASE("a count on the command line that is not accepted is refused",
           "[config]") {
   probe_folder here;
@@ -362,10 +392,11 @@ TEST_CASE("asked for --help, it explains every option on standard output and "
     CHECK(result.out.find("Usage: troupe_config_probe [options]") == 0);
     for (auto name :
          {"--help)", "--config-file=", "--list)",
-          "--late=", "--deep.group.name=", "--troupe.workers=<count>",
-          "--troupe.min-workers=<count>", "--troupe.idle-timeout=<duration>",
-          "--troupe.max-queued=<count>", "--troupe.on-full=<wait|reject>",
-          "--troupe.spin=<duration>", "--troupe.drain-timeout=<duration>",
+          "--late=", "--deep.group.name=", "--troupe.workers=<count|auto>",
+          "--troupe.workers-limit=<count>", "--troupe.min-workers=<count>",
+          "--troupe.idle-timeout=<duration>", "--troupe.max-queued=<count>",
+          "--troupe.on-full=<wait|reject>", "--troupe.spin=<duration>",
+          "--troupe.drain-timeout=<duration>",
           "--troupe.max-run-time=<duration>", "--troupe.max-spares=<count>",
           "--troupe.on-stuck=<wait|quick-exit>", "--troupe.stack-size=<count>",
           "--troupe.pools.NAME.KEY=<value>", "--troupe.explain"}) {

@@ -262,6 +262,7 @@ row_result measure(const row& what, int rounds) {
   result.name = what.name;
   result.title = what.title;
   result.columns = what.columns;
+  result.plot = what.plot;
   result.rounds = rounds;
   for (const auto& who : what.contestants)
     result.contestants.push_back({who.name, who.role, who.requests, {}, {}});

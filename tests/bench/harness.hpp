@@ -64,6 +64,14 @@ struct target {
   std::function<std::optional<verdict>(const row_result&)> judge;
 };
 
+/// Values of one contestant that were measured one after the other, shown as a
+/// curve: those whose keys begin with `prefix`, in the order of these.
+struct plot {
+  std::string prefix;
+  std::string heading;
+  std::string contestant;
+};
+
 /// One line of the design's table.
 struct row {
   std::string name;
@@ -71,6 +79,7 @@ struct row {
   std::vector<column> columns;
   std::vector<contestant> contestants;
   std::vector<target> targets;
+  std::optional<bench::plot> plot = {};
   /// Whatever the contestants share: a folder of files, a server.
   std::shared_ptr<void> world;
   /// Runs the contestants of a round at the same time: for those that sleep.
@@ -102,6 +111,7 @@ struct row_result {
   std::vector<column> columns;
   std::vector<contestant_result> contestants;
   std::vector<judged_target> targets;
+  std::optional<bench::plot> plot = {};
   int rounds = 0;
 
   [[nodiscard]] const contestant_result* find(const std::string& who) const;

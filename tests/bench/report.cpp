@@ -3,6 +3,7 @@
 #include "report.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <thread>
 #include <utility>
@@ -57,6 +58,32 @@ const contestant_result* first_with(const row_result& in, role what) {
     if (one.role == what)
       return &one;
   return nullptr;
+}
+
+/// Draws the medians of the curve. A step up or down is a half of an octave.
+std::string drawing(const row_result& of) {
+  const auto* who = of.find(of.plot->contestant);
+  if (!who || !who->error.empty())
+    return {};
+  std::vector<double> curve;
+  for (const auto& [key, values] : who->samples)
+    if (key.starts_with(of.plot->prefix))
+      curve.push_back(who->median(key).value_or(0));
+  if (curve.empty())
+    return {};
+  auto level_of = [](double value) {
+    return std::lround(2 * std::log2(std::max(value, 1.0)));
+  };
+  auto text = fmt::format("  {}\n", of.plot->heading);
+  auto [low, high] = std::minmax_element(curve.begin(), curve.end());
+  for (auto level = level_of(*high); level >= level_of(*low); --level) {
+    std::string line;
+    for (auto value : curve)
+      line += level_of(value) == level ? '#' : ' ';
+    text += fmt::format("  {:>6.0f} |{}\n",
+                        std::exp2(static_cast<double>(level) / 2), line);
+  }
+  return text;
 }
 
 std::string verdict_line(const judged_target& goal) {
@@ -204,6 +231,8 @@ std::string table(const row_result& result) {
     text += ratio_cell(value, floor, key) + ratio_cell(value, troupe, key)
             + spread_cell(one, key) + "\n";
   }
+  if (result.plot)
+    text += drawing(result);
   for (const auto& goal : result.targets)
     text += verdict_line(goal);
   return text;

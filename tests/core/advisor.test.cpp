@@ -241,3 +241,30 @@ TEST_CASE("a goal out of range is refused with what is accepted", "[advisor]") {
         == "invalid_option: cannot advise for a service that takes 0 calls at "
            "once: 1 and more are accepted");
 }
+
+TEST_CASE("advice for a busy pool that sizes itself is what it found, or its "
+          "limit",
+          "[advisor]") {
+  auto seen = random_requests(200, 50ms, 10'000);
+  seen.workers = 9;
+  seen.utilisation = 0.99;
+  seen.waited = {};
+  seen.waited.record(1s, 10'000);
+  CHECK_THAT(advise(seen, {.cores = 4}).sentence,
+             Contains("try 18 workers next (now 9, busy 99 % of the time"));
+  seen.automatic_limit = 64;
+  auto said = advise(seen, {.cores = 4});
+  CHECK(said.workers == 9);
+  CHECK_THAT(said.sentence,
+             Contains("9 workers, to which it sized itself: busy "
+                      "99 % of the time, and more brought no "
+                      "more"));
+  CHECK_THAT(said.text, Contains("the pool sizes itself while requests wait "
+                                 "(workers = auto, up to 64)"));
+  seen.automatic_limit = 9;
+  CHECK_THAT(advise(seen, {.cores = 4}).sentence,
+             Contains("troupe.workers-limit allows no more; raise it"));
+  // One that is not always busy is advised as any other.
+  seen.utilisation = 0.5;
+  CHECK_THAT(advise(seen, {.cores = 4}).sentence, Contains("(now 9, auto)"));
+}

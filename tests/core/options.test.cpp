@@ -47,15 +47,15 @@ std::chrono::nanoseconds duration(std::string_view text) {
   return troupe::parse_duration("troupe.spin", text);
 }
 
-constexpr auto counts = " (accepted: a whole number from 1 to 65536)";
+constexpr auto counts = " (accepted: a whole number from 1 to 65536, or auto)";
 
 constexpr auto durations = " (accepted: a duration from 0 to 8760h, such as "
                            "500ms or 1.5s; units: ns, us, ms, s, min, h)";
 
 constexpr auto keys =
     " (accepted: troupe.KEY and troupe.pools.NAME.KEY, where KEY is one of "
-    "workers, min-workers, idle-timeout, max-queued, on-full, spin, "
-    "drain-timeout, max-run-time, max-spares, on-stuck, stack-size)";
+    "workers, min-workers, workers-limit, idle-timeout, max-queued, on-full, "
+    "spin, drain-timeout, max-run-time, max-spares, on-stuck, stack-size)";
 
 } // namespace
 
@@ -67,7 +67,11 @@ TEST_CASE("a pool without options has the documented defaults", "[options]") {
   CHECK(is.workers == troupe::defaults::workers());
   CHECK(is.workers >= 5);
   CHECK(is.workers <= 32);
+  CHECK_FALSE(is.automatic);
   CHECK(is.min_workers == 0);
+  CHECK(is.workers_limit == troupe::defaults::automatic_limit());
+  CHECK(is.workers_limit >= 64);
+  CHECK(is.workers_limit <= 512);
   CHECK(is.idle_timeout == 10s);
   CHECK(is.max_queued == 1'000'000);
   CHECK(is.on_full == troupe::on_full::wait);
@@ -106,18 +110,19 @@ TEST_CASE("an option in code beats the pool's key, that the general key, that "
 
 TEST_CASE("every key can be set in each of the three places", "[options]") {
   option_table general{
-      {"troupe.workers", "11"},         {"troupe.min-workers", "1"},
-      {"troupe.idle-timeout", "1min"},  {"troupe.max-queued", "9"},
-      {"troupe.on-full", "reject"},     {"troupe.spin", "20us"},
-      {"troupe.drain-timeout", "2h"},   {"troupe.max-run-time", "1min"},
-      {"troupe.max-spares", "5"},       {"troupe.on-stuck", "quick-exit"},
-      {"troupe.stack-size", "16777216"}};
+      {"troupe.workers", "11"},          {"troupe.min-workers", "1"},
+      {"troupe.workers-limit", "77"},    {"troupe.idle-timeout", "1min"},
+      {"troupe.max-queued", "9"},        {"troupe.on-full", "reject"},
+      {"troupe.spin", "20us"},           {"troupe.drain-timeout", "2h"},
+      {"troupe.max-run-time", "1min"},   {"troupe.max-spares", "5"},
+      {"troupe.on-stuck", "quick-exit"}, {"troupe.stack-size", "16777216"}};
   option_table named;
   for (const auto& [key, text] : general)
     named["troupe.pools.db." + key.substr(7)] = text;
   pool_options code{.name = "db",
                     .workers = 11,
                     .min_workers = 1,
+                    .workers_limit = 77,
                     .idle_timeout = 1min,
                     .max_queued = 9,
                     .on_full = troupe::on_full::reject,
@@ -130,6 +135,7 @@ TEST_CASE("every key can be set in each of the three places", "[options]") {
   auto check = [](const troupe::effective_options& is, option_origin origin) {
     CHECK(is.workers == 11);
     CHECK(is.min_workers == 1);
+    CHECK(is.workers_limit == 77);
     CHECK(is.idle_timeout == 1min);
     CHECK(is.max_queued == 9);
     CHECK(is.on_full == troupe::on_full::reject);
@@ -141,6 +147,7 @@ TEST_CASE("every key can be set in each of the three places", "[options]") {
     CHECK(is.stack_size == 16'777'216);
     CHECK(is.origin.workers == origin);
     CHECK(is.origin.min_workers == origin);
+    CHECK(is.origin.workers_limit == origin);
     CHECK(is.origin.idle_timeout == origin);
     CHECK(is.origin.max_queued == origin);
     CHECK(is.origin.on_full == origin);
@@ -325,6 +332,86 @@ TEST_CASE("as many workers kept as allowed is no contradiction", "[options]") {
   CHECK(is.min_workers == 8);
 }
 
+TEST_CASE("an automatic pool begins with what it would have without a word "
+          "about it, within its bounds",
+          "[options]") {
+  auto begins = troupe::defaults::workers();
+  auto is = resolve({.workers = troupe::automatic}, {});
+  CHECK(is.automatic);
+  CHECK(is.workers == begins);
+  CHECK(is.origin.workers == option_origin::code);
+  CHECK(resolve({}, {{"troupe.workers", "auto"}}).automatic);
+  is = resolve({.name = "db"}, {{"troupe.pools.db.workers", "auto"},
+                                {"troupe.workers", "3"},
+                                {"troupe.workers-limit", "2"}});
+  CHECK(is.automatic);
+  CHECK(is.workers == 2);
+  CHECK(is.origin.workers == option_origin::pool_config);
+  CHECK(is.origin.workers_limit == option_origin::config);
+  is = resolve({.workers = troupe::automatic,
+                .min_workers = begins + 3,
+                .workers_limit = begins + 5},
+               {});
+  CHECK(is.workers == begins + 3);
+  // A number goes over it, from nearer.
+  CHECK_FALSE(resolve({.workers = 3}, {{"troupe.workers", "auto"}}).automatic);
+}
+
+TEST_CASE("what holds for an automatic pool is explained as it was said",
+          "[options]") {
+  auto all = troupe::explain({}, {{"troupe.workers", "auto"}});
+  CHECK(all.at(0).key == "workers");
+  CHECK(all.at(0).value == "auto");
+  CHECK(all.at(0).origin == option_origin::config);
+  CHECK(all.at(2).key == "workers-limit");
+  CHECK(all.at(2).value == std::to_string(troupe::defaults::automatic_limit()));
+}
+
+TEST_CASE(
+    "more workers kept than an automatic pool may have is a contradiction",
+    "[options]") {
+  CHECK(refusal_of({.workers = troupe::automatic, .min_workers = 9},
+                   {{"troupe.workers-limit", "8"}})
+        == "pool_options.min_workers = '9': more than troupe.workers-limit = "
+           "'8' (accepted: a whole number from 0 to troupe.workers-limit)");
+  auto most = std::to_string(troupe::defaults::automatic_limit());
+  CHECK(refusal_of({},
+                   {{"troupe.min-workers", "600"}, {"troupe.workers", "auto"}})
+        == "troupe.min-workers = '600': more than troupe.workers-limit = '"
+               + most
+               + "', the default (accepted: a whole number from 0 to "
+                 "troupe.workers-limit)");
+  // The limit is nothing to a pool of a fixed size.
+  CHECK(resolve({.workers = 9, .min_workers = 9, .workers_limit = 2}, {})
+            .min_workers
+        == 9);
+}
+
+TEST_CASE("what is almost 'auto', or stands elsewhere, is refused",
+          "[options]") {
+  for (auto text : {"autp", "Auto", "atuo", "automatic"}) {
+    auto said = refusal_of({}, {{"troupe.workers", text}});
+    INFO(said);
+    CHECK(said.find("= '" + std::string{text} + "': not a count") != said.npos);
+    CHECK((said.find("; did you mean 'auto'?") != said.npos)
+          == (std::string_view{text} != "automatic"));
+    CHECK(said.find(counts) != said.npos);
+  }
+  CHECK(refusal_of({}, {{"troupe.min-workers", "auto"}})
+        == "troupe.min-workers = 'auto': not a count (accepted: a whole number "
+           "from 0 to 65536)");
+  CHECK(refusal_of({}, {{"troupe.workers-limit", "0"}})
+        == "troupe.workers-limit = '0': out of range (accepted: a whole number "
+           "from 1 to 65536)");
+  CHECK(refusal_of({.workers_limit = 70'000}, {})
+        == "pool_options.workers_limit = '70000': out of range (accepted: a "
+           "whole number from 1 to 65536)");
+  // A slip of the finger is not what it must not be.
+  CHECK(refusal_of({.workers = static_cast<std::size_t>(-1)}, {})
+        == "pool_options.workers = '18446744073709551615': out of range"
+               + std::string{counts});
+}
+
 TEST_CASE("a misspelt key is refused with the one that was meant",
           "[options]") {
   auto refused = [](std::string key, std::string meant) {
@@ -440,7 +527,7 @@ TEST_CASE("the closest match is found only among words that are alike",
 }
 
 TEST_CASE("every key that is explained can be set", "[options]") {
-  CHECK(troupe::option_infos().size() == 11);
+  CHECK(troupe::option_infos().size() == 12);
   for (const auto& info : troupe::option_infos()) {
     auto general = "troupe." + std::string{info.key};
     auto named = "troupe.pools.db." + std::string{info.key};
@@ -448,7 +535,7 @@ TEST_CASE("every key that is explained can be set", "[options]") {
     CHECK(troupe::find_option(named) == &info);
     CHECK_FALSE(troupe::accepted_values(general).empty());
     // The default that is printed is one that is accepted.
-    if (info.key != "workers")
+    if (info.key != "workers" && info.key != "workers-limit")
       CHECK_NOTHROW(troupe::check_option(general, info.fallback));
   }
 }
