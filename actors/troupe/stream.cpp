@@ -392,8 +392,8 @@ void imap_core::need_pump() noexcept {
     auto most = workers ? std::min(window_, workers->max_workers()) : window_;
     if (running >= most) {
       // Nothing is queued for them, so nobody else can tell.
-      if (running < window_)
-        workers->hint_demand(window_ - running);
+      if (workers)
+        workers->hint_demand(window_ - std::min(window_, running));
       return;
     }
   } while (!pumping_.compare_exchange_weak(running, running + 1,

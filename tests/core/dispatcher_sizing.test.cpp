@@ -19,7 +19,6 @@
 
 using namespace std::chrono_literals;
 
-using test::batch_of;
 using test::scripted_crew;
 using test::thread_crew;
 using troupe::make_batch;
@@ -35,7 +34,7 @@ troupe::effective_options automatic(std::size_t workers) {
 }
 
 void submit_one(scripted_crew& crew) {
-  crew.submit(batch_of(make_batch([] {})));
+  crew.submit(make_batch([] {}).ref());
 }
 
 } // namespace

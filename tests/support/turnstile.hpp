@@ -3,23 +3,22 @@
 
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstddef>
 #include <mutex>
 
 namespace test {
 
-/// Holds back whoever passes it until there is a turn left. Thread-safe.
+/// Holds back whoever passes it until it is his turn, in order of arrival.
+/// Thread-safe.
 class turnstile {
 public:
-  /// Blocks until there is a turn, and takes it.
+  /// Blocks until it is the caller's turn.
   void pass() {
     std::unique_lock guard{mutex_};
-    ++waiting_;
-    changed_.wait(guard, [this] { return open_ || turns_ > 0; });
-    --waiting_;
-    if (!open_)
-      --turns_;
+    auto mine = arrived_++;
+    changed_.wait(guard, [&] { return open_ || mine < turns_; });
   }
 
   /// Lets `n` more through.
@@ -36,17 +35,17 @@ public:
     changed_.notify_all();
   }
 
-  /// Returns how many wait, and whether all turns are taken.
+  /// Returns how many wait for their turn.
   std::size_t waiting() const {
     std::lock_guard guard{mutex_};
-    return turns_ > 0 ? 0 : waiting_;
+    return arrived_ - std::min(arrived_, turns_);
   }
 
 private:
   mutable std::mutex mutex_;
   std::condition_variable changed_;
+  std::size_t arrived_ = 0;
   std::size_t turns_ = 0;
-  std::size_t waiting_ = 0;
   bool open_ = false;
 };
 
