@@ -224,7 +224,7 @@ TEST_CASE("counts are accepted up to their bounds", "[options]") {
 
 TEST_CASE("what is no count is refused as such", "[options]") {
   for (std::string text : {"many", "", " ", "4s", "4.0", "0x4", "+4", "--4",
-                           "4 ", " 4", "4,5", "auto"}) {
+                           "4 ", " 4", "4,5", "automatic"}) {
     CAPTURE(text);
     CHECK(refusal_of({}, {{"troupe.workers", text}})
           == "troupe.workers = '" + text + "': not a count" + counts);
