@@ -13,6 +13,8 @@ build_packages=(
 )
 # Servers that tests start, and what checks metrics (promtool).
 server_packages=(postgresql prometheus)
+# What opens the live page in tests; without it, they are left out.
+browser_packages=(chromium chromium-driver)
 peer_packages=(libasio-dev libuv1-dev libtbb-dev python3)
 style_packages=(clang-format-14 clang-tidy-16)
 

@@ -15,7 +15,7 @@ inline constexpr const char dashboard_page[] = R"page(<!doctype html>
 <style>
 :root { color-scheme: light dark; --back: #fff; --fore: #1b1f24;
   --faint: #667; --line: #d8dce2; --card: #f6f7f9; --one: #1668c5;
-  --two: #c25a00; --busy: #2d8a4e; --stuck: #c62b2b; }
+  --two: #a84c00; --busy: #2d8a4e; --stuck: #c62b2b; }
 @media (prefers-color-scheme: dark) {
   :root { --back: #14171b; --fore: #e4e7eb; --faint: #99a3b0;
     --line: #333a43; --card: #1c2127; --one: #6cb0ff; --two: #ffa860;
@@ -27,14 +27,20 @@ body { margin: 0 auto; padding: 1rem; max-width: 70rem;
 h1 { font-size: 1.2rem; margin: 0 0 .5rem; }
 h2 { font-size: 1.1rem; margin: 1.5rem 0 .25rem; }
 .faint, caption { color: var(--faint); }
+.facts { display: flex; flex-wrap: wrap; gap: 0 1.25rem; }
 .advice { margin: .25rem 0 .75rem; overflow-wrap: anywhere; }
-.charts { display: grid; gap: .75rem;
-  grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); }
+.charts { display: grid; gap: .75rem; }
+@media (min-width: 40rem) {
+  .charts { grid-template-columns: 1fr 1fr; } }
+@media (min-width: 64rem) {
+  .charts { grid-template-columns: repeat(4, 1fr); } }
 figure { margin: 0; padding: .5rem; background: var(--card);
   border: 1px solid var(--line); border-radius: .4rem; }
 figcaption { font-size: .85rem; display: flex; flex-wrap: wrap;
   justify-content: space-between; gap: 0 .75rem; }
-svg { display: block; width: 100%; height: 4.5rem; }
+figcaption span span { white-space: nowrap; }
+svg { display: block; width: 100%; height: 4.5rem; margin-top: .25rem;
+  border-bottom: 1px solid var(--line); }
 polyline { fill: none; stroke-width: 1.5; vector-effect: non-scaling-stroke; }
 .one { stroke: var(--one); color: var(--one); }
 .two { stroke: var(--two); color: var(--two); }
@@ -44,8 +50,9 @@ table { border-collapse: collapse; width: 100%; font-size: .85rem;
 caption { text-align: left; }
 th, td { padding: .15rem .5rem; text-align: right; white-space: nowrap;
   border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; max-width: 14rem;
-  overflow: hidden; text-overflow: ellipsis; }
+th:first-child, td:first-child { text-align: left; max-width: 12rem;
+  overflow: hidden; text-overflow: ellipsis; position: sticky; left: 0;
+  background: var(--back); }
 .team { display: grid; gap: .25rem; margin-top: .75rem; font-size: .85rem;
   grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); }
 .team div { padding: .1rem .5rem; border-left: .3rem solid var(--line);
@@ -96,7 +103,7 @@ const charts = [
 function addChart(parent, what) {
   const figure = make("figure", parent);
   const caption = make("figcaption", figure);
-  make("span", caption, what.title);
+  const peak = make("span", make("span", caption, what.title), "", "faint");
   const now = make("span", caption);
   const space = "http://www.w3.org/2000/svg";
   const svg = document.createElementNS(space, "svg");
@@ -119,7 +126,9 @@ function addChart(parent, what) {
       line.label.textContent = (line.name ? " " + line.name + " " : "")
         + what.show(line.values[line.values.length - 1]);
     }
-    const top = Math.max(1e-9, ...lines.flatMap(x => x.values)) * 1.05;
+    const most = Math.max(0, ...lines.flatMap(x => x.values));
+    peak.textContent = " peak " + what.show(most);
+    const top = Math.max(1e-9, most) * 1.05;
     for (const line of lines)
       line.drawn.setAttribute("points", line.values.map((y, x) =>
         (x + kept - line.values.length) + "," + (100 - 100 * y / top).toFixed(2)
@@ -127,10 +136,12 @@ function addChart(parent, what) {
   };
 }
 
+// Those that are seldom more than zero are left out until one is.
+const seldom = ["cancelled", "expired", "late"];
 const columns = [
   ["label", x => x.label || "(none)"], ["succeeded", x => number(x.succeeded)],
-  ["failed", x => number(x.failed)], ["cancelled", x => number(x.cancelled)],
-  ["expired", x => number(x.expired)], ["late", x => number(x.late)],
+  ["failed", x => number(x.failed)],
+  ...seldom.map(name => [name, x => number(x[name])]),
   ["waited p50", x => time(x.waited.p50)],
   ["p99", x => time(x.waited.p99)], ["ran p50", x => time(x.ran.p50)],
   ["p99", x => time(x.ran.p99)], ["max", x => time(x.ran.max)],
@@ -140,7 +151,7 @@ const columns = [
 function addPool(name) {
   const section = make("section", document.getElementById("pools"));
   make("h2", section, name);
-  const line = make("div", section);
+  const facts = make("div", section, undefined, "facts");
   const advice = make("p", section, "", "advice faint");
   const grid = make("div", section, undefined, "charts");
   const drawn = charts.map(x => addChart(grid, x));
@@ -148,24 +159,28 @@ function addPool(name) {
   const table = make("table", make("div", section, undefined, "scroll"));
   make("caption", table, "requests by label");
   const head = make("tr", make("thead", table));
-  for (const [title] of columns) make("th", head, title);
   const body = make("tbody", table);
   return {section, update(pool) {
-    line.textContent = pool.workers + " of " + pool.limit + " workers: "
-      + pool.busy + " busy, " + pool.idle + " idle, " + pool.stuck
-      + " stuck; busy " + percent(pool.busy_1s) + " of 1 s, "
-      + percent(pool.busy_10s) + " of 10 s, " + percent(pool.busy_60s)
-      + " of 60 s; oldest queued " + time(pool.oldest) + ", longest running "
-      + time(pool.longest) + "; " + number(pool.refused) + " refused";
+    facts.replaceChildren(...[
+      pool.workers + " of " + pool.limit + " workers", pool.busy + " busy",
+      pool.idle + " idle", pool.stuck + " stuck",
+      "busy " + percent(pool.busy_1s) + " of 1 s",
+      percent(pool.busy_10s) + " of 10 s", percent(pool.busy_60s) + " of 60 s",
+      "oldest queued " + time(pool.oldest),
+      "longest running " + time(pool.longest), number(pool.refused) + " refused",
+    ].map(text => make("span", null, text)));
     advice.textContent = pool.advice;
     for (const draw of drawn) draw(pool);
     team.replaceChildren(...pool.team.map(x => make("div", null,
-      x.id + (x.busy ? " " + (x.label || "request") + " " + time(x.running)
-                     : " idle"),
+      x.id + (x.busy ? ": " + time(x.running) + " " + (x.label || "request")
+                     : ": idle"),
       x.stuck ? "stuck" : x.busy ? "busy" : "")));
+    const shown = columns.filter(([title]) =>
+      !seldom.includes(title) || pool.labels.some(x => x[title] > 0));
+    head.replaceChildren(...shown.map(([title]) => make("th", null, title)));
     body.replaceChildren(...pool.labels.map(x => {
       const row = make("tr");
-      for (const [, show] of columns) make("td", row, show(x));
+      for (const [, show] of shown) make("td", row, show(x));
       return row;
     }));
   }};

@@ -32,10 +32,14 @@ public:
 
   bool truth() const noexcept { return number_ != 0; }
 
-  const std::string& text() const noexcept { return text_; }
+  const std::string& text() const& noexcept { return text_; }
+
+  std::string text() && noexcept { return std::move(text_); }
 
   /// Returns the elements of an array, or the values of an object.
-  const std::vector<json>& items() const noexcept { return items_; }
+  const std::vector<json>& items() const& noexcept { return items_; }
+
+  std::vector<json> items() && noexcept { return std::move(items_); }
 
   /// Returns the keys of an object, in the order of `items`.
   const std::vector<std::string>& keys() const noexcept { return keys_; }
