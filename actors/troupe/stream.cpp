@@ -9,6 +9,7 @@
 #include "troupe/caf_compat.hpp"
 #include "troupe/dispatcher.hpp"
 #include "troupe/messages.hpp"
+#include "troupe/trace.hpp"
 
 namespace troupe {
 
@@ -216,6 +217,33 @@ private:
   pump* next_ = nullptr;
 };
 
+namespace {
+
+// Nothing if there is no trace.
+trace::time_point trace_begin() noexcept {
+  return trace::active() ? std::chrono::steady_clock::now()
+                         : trace::time_point{};
+}
+
+// A trace that began meanwhile begins with the next element.
+template <class Slot>
+void draw(const Slot& element, trace::time_point begin,
+          const context& ctx) noexcept {
+  if (begin == trace::time_point{})
+    return;
+  auto since =
+      element.published == trace::time_point{} ? begin : element.published;
+  trace::ran({&element, since},
+             {.lane = ctx.cell().name(),
+              .label = ctx.label().empty() ? "element" : ctx.label(),
+              .begin = begin,
+              .end = std::chrono::steady_clock::now(),
+              .failed = element.why != nullptr ? 1u : 0u,
+              .first = false});
+}
+
+} // namespace
+
 imap_core::imap_core(stream_core& face, pool home, std::size_t max_in_flight,
                      bool in_order)
     : face_{face},
@@ -291,6 +319,7 @@ void imap_core::end_range(failure_ptr why) noexcept {
 }
 
 void imap_core::publish(slot& next) noexcept {
+  next.published = trace_begin();
   auto at = published_.load(std::memory_order_relaxed);
   order_[at % capacity_].store(&next, std::memory_order_relaxed);
   published_.store(at + 1, std::memory_order_seq_cst);
@@ -436,7 +465,11 @@ void imap_core::work(context& ctx) noexcept {
     context& ctx;
     const std::uint32_t& called;
     const std::uint32_t& failed;
-    ~at_end() { ctx.stand_for(called, failed); }
+    ~at_end() {
+      ctx.stand_for(called, failed);
+      if (trace::active())
+        trace::name_last("imap");
+    }
   } count{ctx, called, failed};
   for (;;) {
     auto called_away = false;
@@ -445,11 +478,13 @@ void imap_core::work(context& ctx) noexcept {
       // From here on this one is busy, perhaps for long.
       if (has_unclaimed() && looking_.load(std::memory_order_seq_cst) == 0)
         need_pump();
+      auto begin = trace_begin();
       call(*found, ctx);
       ++called;
       failed += found->why != nullptr;
       cell.end_request();
       cell.record().count_returned(1);
+      draw(*found, begin, ctx);
       complete(*found);
       looking_.fetch_add(1, std::memory_order_seq_cst);
       called_away = !is_helping

@@ -518,6 +518,8 @@ public:
   struct slot : stream_node {
     std::atomic<bool> complete{false};
     std::uint32_t id = 0;
+    /// When it was published; known only while there is a trace.
+    std::chrono::steady_clock::time_point published{};
   };
 
   imap_core(stream_core& face, pool home, std::size_t max_in_flight,

@@ -10,6 +10,7 @@
 
 #include "troupe/fetch_early.hpp"
 #include "troupe/run_batch.hpp"
+#include "troupe/trace.hpp"
 
 namespace troupe {
 
@@ -34,13 +35,20 @@ public:
     auto& member = *members_[index];
     if (settled_)
       return run_settled(member, index, ctx);
-    auto result = member.run_in_place(*this, ctx.cell());
+    auto result = run_member(member, ctx);
     if (result == run_result::failed)
       fail(member.failed());
     return result;
   }
 
 private:
+  run_result run_member(batch& member, context& ctx) noexcept {
+    auto result = member.run_in_place(*this, ctx.cell());
+    if (trace::active())
+      trace::name_last(member.label());
+    return result;
+  }
+
   run_result run_settled(batch& member, std::uint32_t index,
                          context& ctx) noexcept {
     using std::chrono::steady_clock;
@@ -54,7 +62,7 @@ private:
       // It is counted, and there is nothing more to be said about it.
       return run_result::again;
     }
-    auto result = member.run_in_place(*this, ctx.cell());
+    auto result = run_member(member, ctx);
     ctx.boundary_ = steady_clock::now();
     ctx.next_ = index + 1;
     member.end_member(ctx.boundary_ - begin,

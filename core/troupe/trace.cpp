@@ -116,6 +116,9 @@ std::string id_of(const flow& of) {
                      of.submitted.time_since_epoch().count());
 }
 
+// What `name_last` said; taken by the next span of this thread.
+thread_local std::string last_name;
+
 // Adds what `write` adds, as long as there is a trace.
 template <class Write>
 void with_trace(Write write) noexcept {
@@ -197,18 +200,31 @@ void submitted(const flow& of, std::string_view lane, std::string_view label,
     auto at = microseconds(of.submitted - to.begin);
     // An arrow begins inside of a span. A worker has one there.
     if (lane.empty())
-      add(to,
-          fmt::format(R"({{"ph":"X","pid":1,"tid":{},"ts":{:.3f},"dur":{:.3f},)"
-                      R"("cat":"submit","name":{},"args":{{"requests":{}}}}})",
-                      tid, at, microseconds(drawn),
-                      json_string(fmt::format("submit {}", label)), requests));
+      add(to, fmt::format(
+                  R"({{"ph":"X","pid":1,"tid":{},"ts":{:.3f},"dur":{:.3f},)"
+                  R"("cat":"submit","name":{},"args":{{"requests":{}}}}})",
+                  tid, at, microseconds(drawn),
+                  json_string(label.empty() ? "submit"
+                                            : fmt::format("submit {}", label)),
+                  requests));
     add(to, fmt::format(R"({{"ph":"s","pid":1,"tid":{},"ts":{:.3f},)"
                         R"("cat":"request","name":"submitted","id":{}}})",
                         tid, at, id_of(of)));
   });
 }
 
+void name_last(std::string_view label) noexcept {
+  try {
+    last_name = label;
+  } catch (...) {
+    last_name.clear();
+  }
+}
+
 void ran(const flow& of, const span& what) noexcept {
+  auto own = std::exchange(last_name, {});
+  auto label =
+      what.requests == 1 && !own.empty() ? std::string_view{own} : what.label;
   with_trace([&](state& to) {
     auto tid = lane_of(to, what.lane);
     auto at = microseconds(what.begin - to.begin);
@@ -220,9 +236,9 @@ void ran(const flow& of, const span& what) noexcept {
                     R"("cat":"request","name":{},"args":{{"outcome":"{}",)"
                     R"("waited_us":{:.3f},"requests":{},"failed":{}}}}})",
                     tid, at, microseconds(what.end - what.begin),
-                    json_string(what.label.empty() ? "request" : what.label),
-                    outcome, microseconds(what.begin - of.submitted),
-                    what.requests, what.failed));
+                    json_string(label.empty() ? "request" : label), outcome,
+                    microseconds(what.begin - of.submitted), what.requests,
+                    what.failed));
     // A step, not an end: other workers may take a part, too.
     if (what.first)
       add(to, fmt::format(R"({{"ph":"t","pid":1,"tid":{},"ts":{:.3f},)"

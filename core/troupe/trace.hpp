@@ -81,4 +81,9 @@ struct span {
 
 void ran(const flow& of, const span& what) noexcept;
 
+/// Gives the request that this thread ran last, and that the next `ran` on this
+/// thread tells of, a label of its own, where its batch has many. Nothing if
+/// the label is empty, or if `ran` tells of several requests.
+void name_last(std::string_view label) noexcept;
+
 } // namespace troupe::trace

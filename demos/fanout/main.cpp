@@ -5,6 +5,7 @@
 //   fanout /usr/include | sha256sum -c --quiet
 //   fanout http://example.org/ 'sqlite:my.db?SELECT * FROM t' --output=json
 //   fanout --compare --troupe.workers=64
+//   fanout --trace=fanout.json
 //
 // Exit status: 0 when all succeeded (in a world of its own: when exactly those
 // failed that had to), 1 when some failed, 2 for bad usage, 130 after SIGINT.
@@ -21,6 +22,7 @@
 
 #include "troupe/dashboard.hpp"
 #include "troupe/error.hpp"
+#include "troupe/tracer.hpp"
 
 #include <caf/actor_system.hpp>
 
@@ -179,6 +181,14 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   // Before all others, which are to leave its signals alone.
   parts::interrupt stopping;
+  // Ends after all whose work it shows.
+  std::optional<troupe::tracer> trace;
+  try {
+    if (auto file = opts.trace())
+      trace.emplace(*file);
+  } catch (const troupe::failure& why) {
+    return leave(bad_usage, why.what());
+  }
   std::optional<targets::target_source> source;
   try {
     source = open_source(opts);

@@ -13,7 +13,9 @@ options::options() {
            "text (default): sha256sum lines; json: one object per result")
       .add(follow_, "follow", "follow symbolic links inside folders")
       .add(compare_, "compare",
-           "run the same on 1, 2, 4 ... workers and compare the times");
+           "run the same on 1, 2, 4 ... workers and compare the times")
+      .add(trace_, "trace",
+           "write who ran what when to this file; short for --troupe.trace");
 }
 
 std::optional<std::string> options::check() const {
@@ -31,6 +33,12 @@ std::optional<std::string> options::list() const {
   if (list_.empty())
     return std::nullopt;
   return list_;
+}
+
+std::optional<std::string> options::trace() const {
+  if (trace_.empty())
+    return std::nullopt;
+  return trace_;
 }
 
 } // namespace fanout

@@ -40,11 +40,15 @@ public:
 
   bool compare() const noexcept { return compare_; }
 
+  /// Returns the file to write a trace to, if one was given.
+  std::optional<std::string> trace() const;
+
 private:
   std::string list_;
   std::string output_ = "text";
   bool follow_ = false;
   bool compare_ = false;
+  std::string trace_;
 };
 
 } // namespace fanout

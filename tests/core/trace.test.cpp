@@ -7,6 +7,7 @@
 #include "troupe/map_batch.hpp"
 #include "troupe/run_batch.hpp"
 
+#include "json.hpp"
 #include "thread_crew.hpp"
 
 #include <catch2/catch.hpp>
@@ -68,94 +69,13 @@ private:
       / ("troupe-trace-" + std::to_string(::getpid()) + ".json");
 };
 
-// Returns where `text` stops being one JSON value; its size if it is one.
-class json_reader {
-public:
-  explicit json_reader(std::string_view text) : text_{text} {}
-
-  bool valid() {
-    value();
-    space();
-    return ok_ && at_ == text_.size();
-  }
-
-private:
-  void space() {
-    while (at_ < text_.size() && std::isspace(peek()))
-      ++at_;
-  }
-
-  unsigned char peek() const {
-    return at_ < text_.size() ? static_cast<unsigned char>(text_[at_]) : 0;
-  }
-
-  void expect(char c) {
-    space();
-    if (peek() == static_cast<unsigned char>(c))
-      ++at_;
-    else
-      ok_ = false;
-  }
-
-  bool take(char c) {
-    space();
-    if (peek() != static_cast<unsigned char>(c))
-      return false;
-    ++at_;
-    return true;
-  }
-
-  void string() {
-    expect('"');
-    while (ok_ && peek() != '"') {
-      if (peek() < 0x20)
-        ok_ = false;
-      else if (peek() == '\\')
-        ++at_;
-      ++at_;
-    }
-    expect('"');
-  }
-
-  template <class Item>
-  void sequence(char close, Item item) {
-    ++at_;
-    if (take(close))
-      return;
-    do
-      item();
-    while (ok_ && take(','));
-    expect(close);
-  }
-
-  void value() {
-    space();
-    if (peek() == '{') {
-      sequence('}', [this] {
-        string();
-        expect(':');
-        value();
-      });
-    } else if (peek() == '[') {
-      sequence(']', [this] { value(); });
-    } else if (peek() == '"') {
-      string();
-    } else {
-      char* end = nullptr;
-      std::strtod(text_.data() + at_, &end);
-      auto next = static_cast<std::size_t>(end - text_.data());
-      ok_ = ok_ && next > at_;
-      at_ = next;
-    }
-  }
-
-  std::string_view text_;
-  std::size_t at_ = 0;
-  bool ok_ = true;
-};
-
 bool valid(const std::string& text) {
-  return json_reader{text}.valid();
+  try {
+    test::json::parse(text);
+    return true;
+  } catch (const std::runtime_error&) {
+    return false;
+  }
 }
 
 std::string refusal(const std::string& path) {
@@ -243,6 +163,22 @@ TEST_CASE("requests of a pool are traced, with what came of them", "[trace]") {
   CHECK(file.count(R"("ph":"s")") == 5);
   // Tiny requests are claimed together.
   CHECK(file.count(R"("name":"many")") < 5'000);
+}
+
+TEST_CASE("a span of a gather has the label of its request, and not another's",
+          "[trace]") {
+  trace_file file;
+  trace::name_last("mine");
+  trace::ran({}, {.lane = "io-1", .label = "all", .begin = {}, .end = {}});
+  trace::ran({}, {.lane = "io-1", .label = "all", .begin = {}, .end = {}});
+  trace::name_last("one of ten");
+  trace::ran(
+      {},
+      {.lane = "io-1", .label = "all", .begin = {}, .end = {}, .requests = 10});
+  trace::flush();
+  CHECK(file.count(R"("name":"mine")") == 1);
+  CHECK(file.count(R"("name":"all")") == 2);
+  CHECK(file.count("one of ten") == 0);
 }
 
 TEST_CASE("labels that break JSON do not break the trace", "[trace]") {
