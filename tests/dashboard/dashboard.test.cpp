@@ -213,6 +213,25 @@ TEST_CASE("clients that never read hold up neither work nor scrapes",
   CHECK_THAT(get(page, "/metrics"), Contains("troupe_workers{pool=\"io\""));
 }
 
+TEST_CASE("a thousand labels make a scrape no longer than 65 do",
+          "[dashboard]") {
+  log_watch log;
+  world w;
+  troupe::dashboard page{troupe::dashboard_address{}};
+  for (int i = 0; i < 1'000; ++i)
+    w.io.run([] {}).label(fmt::format("label {}", i)).get();
+  auto text = get(page, "/metrics");
+  std::size_t lines = 0;
+  const std::string_view each = "troupe_request_run_seconds_count{";
+  for (auto at = text.find(each); at != text.npos; at = text.find(each, at + 1))
+    ++lines;
+  CHECK(lines == 65);
+  CHECK_THAT(
+      text,
+      Contains(
+          R"(troupe_request_run_seconds_count{pool="io",label="other"} 936)"));
+}
+
 TEST_CASE("a busy port is one line, and the work goes on", "[dashboard]") {
   log_watch log;
   world w;
