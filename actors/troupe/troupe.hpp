@@ -18,6 +18,7 @@
 #include "troupe/latch.hpp"
 #include "troupe/log.hpp"
 #include "troupe/messages.hpp"
+#include "troupe/metrics_mirror.hpp"
 #include "troupe/operation.hpp"
 #include "troupe/outcome.hpp"
 #include "troupe/pool.hpp"

@@ -6,18 +6,26 @@
 #include "troupe/caf_compat.hpp"
 
 #include "troupe/error.hpp"
+#include "troupe/escape.hpp"
+#include "troupe/exposition.hpp"
 #include "troupe/options.hpp"
 
 #include <pthread.h>
 
 #include <algorithm>
 #include <cctype>
+#include <cstdint>
 #include <cstdlib>
 #include <sstream>
 #include <string_view>
+#include <unordered_map>
 
 #if TROUPE_CAF_1
 #  include <caf/detail/parser/read_config.hpp>
+#  include <caf/span.hpp>
+#  include <caf/telemetry/counter.hpp>
+#  include <caf/telemetry/gauge.hpp>
+#  include <caf/telemetry/metric_registry.hpp>
 #  include <caf/thread_owner.hpp>
 #else
 #  include <caf/detail/parser/read_ini.hpp>
@@ -85,6 +93,89 @@ void response_timer::start(caf::local_actor* self, caf::message_id response,
 }
 
 #endif
+
+// -- metrics ------------------------------------------------------------------
+
+#if TROUPE_CAF_1
+
+struct metric_registry::book {
+  // Where CAF has the value, and what was set last. CAF finds it by looking at
+  // all of its family, so it is not asked again.
+  struct entry {
+    caf::telemetry::dbl_counter* counter = nullptr;
+    caf::telemetry::dbl_gauge* gauge = nullptr;
+    double last = 0;
+    std::uint64_t round = 0;
+  };
+
+  entry make(const metric_sample& sample) const {
+    // CAF prints the text of a label as it is; it has to be escaped by then.
+    std::vector<std::string> texts;
+    for (const auto& label : sample.labels) {
+      auto quoted = metric_label(label.second);
+      texts.push_back(quoted.substr(1, quoted.size() - 2));
+    }
+    std::vector<caf::telemetry::label_view> labels;
+    for (std::size_t i = 0; i < texts.size(); ++i)
+      labels.emplace_back(sample.labels[i].first, texts[i]);
+    entry result;
+    if (sample.counts)
+      result.counter = all.counter_instance<double>(
+          "troupe", sample.name, caf::make_span(labels), sample.help);
+    else
+      result.gauge = all.gauge_instance<double>(
+          "troupe", sample.name, caf::make_span(labels), sample.help);
+    return result;
+  }
+
+  caf::telemetry::metric_registry& all;
+  std::unordered_map<std::string, entry> known = {};
+  std::uint64_t round = 1;
+};
+
+metric_registry::metric_registry(caf::actor_system& system)
+    : book_{new book{system.metrics()}} {}
+
+void metric_registry::set(const metric_sample& sample) {
+  auto key = sample.name;
+  for (const auto& label : sample.labels)
+    (key += '\0') += label.second;
+  auto found = book_->known.find(key);
+  if (found == book_->known.end())
+    found = book_->known.emplace(key, book_->make(sample)).first;
+  auto& entry = found->second;
+  entry.round = book_->round;
+  if (entry.gauge != nullptr)
+    entry.gauge->value(sample.value);
+  else
+    entry.counter->inc(sample.value >= entry.last ? sample.value - entry.last
+                                                  : sample.value);
+  entry.last = sample.value;
+}
+
+void metric_registry::end_round() {
+  for (auto& [key, entry] : book_->known)
+    if (entry.round != book_->round) {
+      entry.last = 0;
+      if (entry.gauge != nullptr)
+        entry.gauge->value(0);
+    }
+  ++book_->round;
+}
+
+#else
+
+struct metric_registry::book {};
+
+metric_registry::metric_registry(caf::actor_system&) {}
+
+void metric_registry::set(const metric_sample&) {}
+
+void metric_registry::end_round() {}
+
+#endif
+
+metric_registry::~metric_registry() = default;
 
 // -- options ------------------------------------------------------------------
 

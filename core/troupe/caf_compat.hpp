@@ -22,6 +22,12 @@
 
 #include "troupe/build_info.hpp"
 
+namespace troupe {
+
+struct metric_sample;
+
+} // namespace troupe
+
 #if CAF_MAJOR_VERSION >= 1
 #  define TROUPE_CAF_1 1
 #  include <caf/init_global_meta_objects.hpp>
@@ -213,6 +219,38 @@ void watch_threads(caf::actor_system_config& cfg);
 /// Returns whether the calling thread is one of the scheduler of a system whose
 /// threads are watched.
 bool on_scheduler_thread() noexcept;
+
+// -- metrics ------------------------------------------------------------------
+
+/// The registry of metrics that an actor system of CAF 1.x has. With 0.17,
+/// which has none, nothing happens.
+class metric_registry {
+public:
+  static constexpr bool exists = TROUPE_CAF_1 != 0;
+
+  /// `system` must live as long as this.
+  explicit metric_registry(caf::actor_system& system);
+
+  metric_registry(const metric_registry&) = delete;
+
+  metric_registry& operator=(const metric_registry&) = delete;
+
+  ~metric_registry();
+
+  /// Has the metric `troupe.NAME` say what `sample` says, and adds it if it is
+  /// not there. What only grows is added up if it begins again from zero. For
+  /// one thread at a time.
+  void set(const metric_sample& sample);
+
+  /// Ends a round of `set`: what goes up and down and was not among them, is
+  /// zero from now on. CAF keeps every metric for ever.
+  void end_round();
+
+private:
+  struct book;
+
+  std::unique_ptr<book> book_;
+};
 
 // -- types --------------------------------------------------------------------
 

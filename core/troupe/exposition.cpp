@@ -31,29 +31,52 @@ std::chrono::nanoseconds nanoseconds(double value) {
   return std::chrono::nanoseconds{std::llround(value * 1e9)};
 }
 
-class writer {
+using label_list = metric_sample::label_list;
+
+// Names what the values that follow belong to, and takes them.
+class sink {
+public:
+  virtual ~sink() = default;
+
+  virtual void family(std::string_view name, std::string_view type,
+                      std::string_view help) = 0;
+
+  virtual void value(std::string_view suffix, const label_list& labels,
+                     double x) = 0;
+
+  void distribution(label_list labels, const histogram& of) {
+    auto n = static_cast<double>(of.count());
+    labels.emplace_back("le", "");
+    for (auto bound : bounds) {
+      labels.back().second = fmt::format("{}", bound);
+      value("_bucket", labels,
+            static_cast<double>(of.count_up_to(nanoseconds(bound))));
+    }
+    labels.back().second = "+Inf";
+    value("_bucket", labels, n);
+    labels.pop_back();
+    value("_sum", labels, seconds(of.sum()));
+    value("_count", labels, n);
+  }
+};
+
+class text_writer final : public sink {
 public:
   void family(std::string_view name, std::string_view type,
-              std::string_view help) {
+              std::string_view help) override {
     name_ = name;
     fmt::format_to(out(), "# HELP troupe_{} {}\n# TYPE troupe_{} {}\n", name,
                    help, name, type);
   }
 
-  void value(std::string_view labels, double x) { value("", labels, x); }
-
-  void value(std::string_view suffix, std::string_view labels, double x) {
-    fmt::format_to(out(), "troupe_{}{}{{{}}} {}\n", name_, suffix, labels, x);
-  }
-
-  void distribution(std::string_view labels, const histogram& of) {
-    for (auto bound : bounds)
-      value("_bucket", fmt::format("{},le=\"{}\"", labels, bound),
-            static_cast<double>(of.count_up_to(nanoseconds(bound))));
-    auto n = static_cast<double>(of.count());
-    value("_bucket", fmt::format("{},le=\"+Inf\"", labels), n);
-    value("_sum", labels, seconds(of.sum()));
-    value("_count", labels, n);
+  void value(std::string_view suffix, const label_list& labels,
+             double x) override {
+    fmt::format_to(out(), "troupe_{}{}", name_, suffix);
+    auto before = '{';
+    for (const auto& [key, of] : labels)
+      fmt::format_to(out(), "{}{}={}", std::exchange(before, ','), key,
+                     metric_label(of));
+    fmt::format_to(out(), "}} {}\n", x);
   }
 
   std::string text;
@@ -66,10 +89,36 @@ private:
   std::string_view name_;
 };
 
-/// What the labels of a pool are, as text; the same for all its metrics.
+class sampler final : public sink {
+public:
+  explicit sampler(const std::function<void(const metric_sample&)>& visit)
+      : visit_{visit} {}
+
+  void family(std::string_view name, std::string_view type,
+              std::string_view help) override {
+    name_ = name;
+    sample_.counts = type != "gauge";
+    sample_.help = help;
+  }
+
+  void value(std::string_view suffix, const label_list& labels,
+             double x) override {
+    sample_.name = fmt::format("{}{}", name_, suffix);
+    sample_.labels = labels;
+    sample_.value = x;
+    visit_(sample_);
+  }
+
+private:
+  const std::function<void(const metric_sample&)>& visit_;
+  std::string_view name_;
+  metric_sample sample_;
+};
+
+/// What the labels of a pool are; the same for all its metrics.
 struct named_pool {
   const pool_stats* stats;
-  std::string labels;
+  label_list labels;
 };
 
 std::vector<named_pool> name(std::span<const pool_stats> pools) {
@@ -78,33 +127,36 @@ std::vector<named_pool> name(std::span<const pool_stats> pools) {
   for (const auto& x : pools) {
     auto n = ++seen[x.name];
     auto shown = n == 1 ? x.name : fmt::format("{}#{}", x.name, n);
-    result.push_back({&x, "pool=" + metric_label(shown)});
+    result.push_back({&x, {{"pool", shown}}});
   }
   return result;
 }
 
-} // namespace
+label_list with(label_list labels, std::string_view key,
+                std::string_view text) {
+  labels.emplace_back(key, text);
+  return labels;
+}
 
-std::string metrics_text(std::span<const pool_stats> pools) {
+void write_metrics(std::span<const pool_stats> pools, sink& to) {
   auto all = name(pools);
-  writer to;
 
   auto each = [&](std::string_view metric, std::string_view type,
                   std::string_view help,
                   const std::function<double(const pool_stats&)>& of) {
     to.family(metric, type, help);
     for (const auto& x : all)
-      to.value(x.labels, of(*x.stats));
+      to.value("", x.labels, of(*x.stats));
   };
-  auto each_label = [&](std::string_view metric, std::string_view type,
-                        std::string_view help,
-                        const std::function<void(const label_stats&,
-                                                 const std::string&)>& write) {
-    to.family(metric, type, help);
-    for (const auto& x : all)
-      for (const auto& of : x.stats->labels)
-        write(of, fmt::format("{},label={}", x.labels, metric_label(of.label)));
-  };
+  auto each_label =
+      [&](std::string_view metric, std::string_view type, std::string_view help,
+          const std::function<void(const label_stats&, const label_list&)>&
+              write) {
+        to.family(metric, type, help);
+        for (const auto& x : all)
+          for (const auto& of : x.stats->labels)
+            write(of, with(x.labels, "label", of.label));
+      };
 
   to.family("workers", "gauge", "Workers by what they do.");
   for (const auto& x : all) {
@@ -112,8 +164,7 @@ std::string metrics_text(std::span<const pool_stats> pools) {
     auto other = of.workers - std::min(of.workers, of.busy + of.idle);
     for (auto [state, n] :
          {std::pair{"busy", of.busy}, {"idle", of.idle}, {"starting", other}})
-      to.value(fmt::format("{},state=\"{}\"", x.labels, state),
-               static_cast<double>(n));
+      to.value("", with(x.labels, "state", state), static_cast<double>(n));
   }
   each("stuck_workers", "gauge",
        "Workers whose call has run for longer than max-run-time.",
@@ -149,40 +200,53 @@ std::string metrics_text(std::span<const pool_stats> pools) {
 
   each_label("requests_total", "counter",
              "Requests of complete batches, by what came of them.",
-             [&](const label_stats& of, const std::string& labels) {
+             [&](const label_stats& of, const label_list& labels) {
                for (auto [outcome, n] : {std::pair{"succeeded", of.succeeded},
                                          {"failed", of.failed},
                                          {"cancelled", of.cancelled},
                                          {"expired", of.expired}})
-                 to.value(fmt::format("{},outcome=\"{}\"", labels, outcome),
+                 to.value("", with(labels, "outcome", outcome),
                           static_cast<double>(n));
              });
   each_label("late_requests_total", "counter",
              "Requests that ran to their end after their deadline.",
-             [&](const label_stats& of, const std::string& labels) {
-               to.value(labels, static_cast<double>(of.late));
+             [&](const label_stats& of, const label_list& labels) {
+               to.value("", labels, static_cast<double>(of.late));
              });
   each_label("request_wait_seconds", "histogram",
              "Time from the submit of a request to its start.",
-             [&](const label_stats& of, const std::string& labels) {
+             [&](const label_stats& of, const label_list& labels) {
                to.distribution(labels, of.waited);
              });
   each_label("request_run_seconds", "histogram",
              "Time from the start of a request to its end.",
-             [&](const label_stats& of, const std::string& labels) {
+             [&](const label_stats& of, const label_list& labels) {
                to.distribution(labels, of.ran);
              });
   each_label("request_cpu_seconds_total", "counter",
              "CPU time of requests, as far as it was sampled.",
-             [&](const label_stats& of, const std::string& labels) {
-               to.value(labels, seconds(of.computed));
+             [&](const label_stats& of, const label_list& labels) {
+               to.value("", labels, seconds(of.computed));
              });
   each_label("request_sampled_seconds_total", "counter",
              "Running time of the requests whose CPU time was sampled.",
-             [&](const label_stats& of, const std::string& labels) {
-               to.value(labels, seconds(of.sampled));
+             [&](const label_stats& of, const label_list& labels) {
+               to.value("", labels, seconds(of.sampled));
              });
+}
+
+} // namespace
+
+std::string metrics_text(std::span<const pool_stats> pools) {
+  text_writer to;
+  write_metrics(pools, to);
   return std::move(to.text);
+}
+
+void visit_metrics(std::span<const pool_stats> pools,
+                   const std::function<void(const metric_sample&)>& visit) {
+  sampler to{visit};
+  write_metrics(pools, to);
 }
 
 // -- JSON ---------------------------------------------------------------------

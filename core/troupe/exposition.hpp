@@ -4,8 +4,12 @@
 
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "troupe/stats.hpp"
 
@@ -20,6 +24,25 @@ namespace troupe {
 /// Units:  seconds.
 /// Source: Prometheus text format 0.0.4.
 std::string metrics_text(std::span<const pool_stats> pools);
+
+/// One value of what `metrics_text` has.
+struct metric_sample {
+  using label_list = std::vector<std::pair<std::string_view, std::string>>;
+
+  /// Without `troupe_`; of a histogram with what its values end in, such as
+  /// `_bucket`.
+  std::string name;
+  std::string_view help;
+
+  /// Whether it only grows; otherwise it goes up and down.
+  bool counts = false;
+  label_list labels;
+  double value = 0;
+};
+
+/// Calls `visit` for each value of `metrics_text`, in its order.
+void visit_metrics(std::span<const pool_stats> pools,
+                   const std::function<void(const metric_sample&)>& visit);
 
 /// The content type of that text.
 inline constexpr const char metrics_content_type[] =
