@@ -4,10 +4,10 @@
 
 #include "fuzz.hpp"
 
-#include "targets/target.hpp"
 #include "mirror/place.hpp"
 #include "parts/line_reader.hpp"
 #include "parts/text.hpp"
+#include "targets/target.hpp"
 
 #include <fcntl.h>
 #include <sys/mman.h>
