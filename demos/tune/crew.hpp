@@ -25,21 +25,6 @@
 
 namespace tune {
 
-/// The requests that failed, over all rounds.
-struct failures {
-  struct entry {
-    std::string item;
-    std::string error;
-  };
-
-  /// Some of them, of different items, in order of arrival.
-  std::vector<entry> first;
-  /// How many items have failed at least once.
-  std::size_t items = 0;
-  /// How many requests have failed.
-  std::uint64_t requests = 0;
-};
-
 /// Runs rounds over one list of items, which goes on where the round before
 /// ended.
 class crew {

@@ -43,6 +43,7 @@ figure { margin: 0; padding: .6rem .6rem .3rem; background: var(--card);
 figcaption { font-size: .9rem; padding-left: .2rem; }
 svg { display: block; width: 100%; height: auto; }
 svg text { font: 11px system-ui, sans-serif; fill: var(--faint); }
+svg .enough-text { fill: var(--knee); font-size: 10px; }
 svg .knee-text { fill: var(--knee); font-weight: 600; }
 .axis { stroke: var(--line); stroke-width: 1; }
 .enough { stroke: var(--knee); stroke-width: 1; stroke-dasharray: 2 3; }
@@ -58,7 +59,7 @@ svg circle.knee { fill: var(--knee); stroke: var(--card); stroke-width: 1.5; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem;
   font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .5rem; text-align: right; white-space: nowrap;
+th, td { padding: .2rem .4rem; text-align: right; white-space: nowrap;
   border-bottom: 1px solid var(--line); }
 th { color: var(--faint); font-weight: 500; }
 tr.knee td { font-weight: 600; color: var(--knee); }
@@ -97,6 +98,7 @@ struct chart {
   // The knee, as a position in the points, and the value that is enough.
   std::optional<std::size_t> knee = {};
   std::optional<double> enough = {};
+  std::string rule = {};
 };
 
 class drawing {
@@ -176,8 +178,11 @@ private:
   }
 
   void knee_line() {
-    if (chart_.enough)
+    if (chart_.enough) {
       line("enough", left, y(*chart_.enough), right, y(*chart_.enough));
+      put(R"(<text class="enough-text" x="{:.1f}" y="{:.1f}">{}</text>)",
+          left + 4, y(*chart_.enough) - 4, escaped(chart_.rule));
+    }
     if (!chart_.knee)
       return;
     const auto& what = chart_.points[*chart_.knee];
@@ -225,8 +230,7 @@ void add_chart(std::string& to, const chart& what) {
 
 std::string charts(const summary& all) {
   chart rates{.kind = "rate",
-              .title = fmt::format("{}s a second, median of rounds, with the "
-                                   "lowest and the highest",
+              .title = fmt::format("{}s a second: median and range of rounds",
                                    all.noun),
               .points = {},
               .number = rate_text};
@@ -249,6 +253,7 @@ std::string charts(const summary& all) {
   if (all.found) {
     rates.knee = times.knee = all.found->at;
     rates.enough = all.rows[all.found->best].rate() * (1 - all.within);
+    rates.rule = fmt::format("{:.0f} % of the best", 100 * (1 - all.within));
   }
   std::string result = "<div class=\"charts\">\n";
   add_chart(result, rates);
@@ -259,12 +264,13 @@ std::string charts(const summary& all) {
 // -- the rest -----------------------------------------------------------------
 
 std::string rows(const summary& all) {
-  auto result = fmt::format(
-      "<div class=\"scroll\"><table>\n<thead><tr><th>workers</th>"
-      "<th>{}s/s</th><th>lowest</th><th>highest</th><th>of best</th>"
-      "<th>p50</th><th>p99</th><th>failed</th><th>rounds</th></tr></thead>\n"
-      "<tbody>\n",
-      all.noun);
+  auto result =
+      fmt::format("<div class=\"scroll\"><table>\n<thead><tr><th>workers</th>"
+                  "<th>{}s/s</th><th>of best</th><th>p99</th><th>failed</th>"
+                  "<th>p50</th><th>lowest</th><th>highest</th><th>rounds</th></"
+                  "tr></thead>\n"
+                  "<tbody>\n",
+                  all.noun);
   auto best = all.found ? all.rows[all.found->best].rate() : 0;
   for (std::size_t i = 0; i < all.rows.size(); ++i) {
     const auto& row = all.rows[i];
@@ -274,14 +280,23 @@ std::string rows(const summary& all) {
     auto share = best > 0 ? fmt::format("{:.0f} %", row.rate() / best * 100)
                           : std::string{"-"};
     for (const auto& cell :
-         {std::to_string(row.workers), rate_text(row.rate()), rate_text(*least),
-          rate_text(*most), share, parts::human(row.times.ran.quantile(0.5)),
+         {std::to_string(row.workers), rate_text(row.rate()), share,
           parts::human(row.times.ran.quantile(0.99)),
-          parts::human_count(row.failed), std::to_string(row.rates.size())})
+          parts::human_count(row.failed),
+          parts::human(row.times.ran.quantile(0.5)), rate_text(*least),
+          rate_text(*most), std::to_string(row.rates.size())})
       result += "<td>" + escaped(cell) + "</td>";
     result += "</tr>\n";
   }
   return result + "</tbody>\n</table></div>\n";
+}
+
+// Sentences of a terminal begin like the lines of any tool, those of a page do
+// not.
+std::string capitalized(std::string text) {
+  if (!text.empty() && text[0] >= 'a' && text[0] <= 'z')
+    text[0] = static_cast<char>(text[0] - 'a' + 'A');
+  return text;
 }
 
 std::string paragraphs(const summary& all) {
@@ -289,14 +304,22 @@ std::string paragraphs(const summary& all) {
   auto first = true;
   for (const auto& line : sentences(all)) {
     result += fmt::format("<p{}>{}</p>\n", first ? " class=\"answer\"" : "",
-                          escaped(line));
+                          escaped(capitalized(line)));
     first = false;
   }
   return result;
 }
 
-std::string pre(const std::string& content) {
-  return "<pre>" + escaped(content) + "</pre>\n";
+std::string pre(std::string_view content) {
+  std::string result = "<pre>";
+  while (!content.empty()) {
+    auto end = std::min(content.find('\n'), content.size());
+    result += escaped(content.substr(0, end));
+    content.remove_prefix(std::min(end + 1, content.size()));
+    if (!content.empty())
+      result += '\n';
+  }
+  return result + "</pre>\n";
 }
 
 std::string use(const summary& all) {

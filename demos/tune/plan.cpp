@@ -15,7 +15,7 @@ constexpr std::chrono::nanoseconds longest = std::chrono::seconds{3};
 
 // Of the time; the rest is for starting and ending pools, and for requests that
 // are under way when a round is over.
-constexpr double used_share = 0.9;
+constexpr double used_share = 0.85;
 
 } // namespace
 
@@ -74,9 +74,7 @@ std::optional<knee> find_knee(std::span<const measured> rows, double within) {
 }
 
 bool still_rises(std::span<const measured> rows, const knee& found) {
-  return rows.size() > 1 && found.best + 1 == rows.size()
-         && rows.back().rate()
-                > rows[rows.size() - 2].rate() * (1 + least_gain);
+  return rows.size() > 1 && found.at + 1 == rows.size();
 }
 
 // -- what comes next ----------------------------------------------------------

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace tune {
@@ -45,6 +46,21 @@ struct measured {
   double failed_share() const noexcept;
 };
 
+/// The requests that failed, over all rounds.
+struct failures {
+  struct entry {
+    std::string item;
+    std::string error;
+  };
+
+  /// Some of them, of different items, in order of arrival.
+  std::vector<entry> first;
+  /// How many items have failed at least once.
+  std::size_t items = 0;
+  /// How many requests have failed.
+  std::uint64_t requests = 0;
+};
+
 /// Returns the middle one of `values`, or the mean of the two in the middle; 0
 /// if there is none.
 double median(std::vector<double> values);
@@ -72,8 +88,8 @@ bool is_candidate(const measured& row, std::span<const measured> rows);
 ///         Nothing if no request of a candidate succeeded.
 std::optional<knee> find_knee(std::span<const measured> rows, double within);
 
-/// Returns whether more than was tried may be better still: the best is the
-/// largest, and has gained on the one before it.
+/// Returns whether more than was tried may be better still: the knee is the
+/// largest size, and there are smaller ones.
 bool still_rises(std::span<const measured> rows, const knee& found);
 
 // -- what comes next ----------------------------------------------------------

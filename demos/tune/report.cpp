@@ -47,6 +47,8 @@ bool is_knee(const summary& all, const measured& row) {
 } // namespace
 
 std::string rate_text(double a_second) {
+  if (a_second <= 0)
+    return "0";
   if (a_second >= 999.5)
     return parts::human_count(static_cast<std::uint64_t>(a_second + 0.5));
   auto digits = a_second >= 99.95    ? 0

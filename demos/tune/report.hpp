@@ -3,7 +3,7 @@
 // same for a browser.
 #pragma once
 
-#include "crew.hpp"
+#include "plan.hpp"
 #include "sweep.hpp"
 
 #include <chrono>
