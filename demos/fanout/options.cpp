@@ -1,7 +1,7 @@
 // The options of fanout; see the header.
 #include "options.hpp"
 
-#include <algorithm>
+#include "targets/target_source.hpp"
 
 namespace fanout {
 
@@ -21,12 +21,7 @@ options::options() {
 std::optional<std::string> options::check() const {
   if (output_ != "text" && output_ != "json")
     return "output = '" + output_ + "': not a format (accepted: text, json)";
-  auto from_stdin = std::count(arguments().begin(), arguments().end(), "-")
-                    + (list_ == "-" ? 1 : 0);
-  if (from_stdin > 1)
-    return "standard input: given as a list more than once (accepted: one "
-           "'-', or one --list=-)";
-  return std::nullopt;
+  return targets::why_not_readable(arguments(), list());
 }
 
 std::optional<std::string> options::list() const {

@@ -12,6 +12,17 @@
 
 namespace targets {
 
+std::optional<std::string>
+why_not_readable(const std::vector<std::string>& arguments,
+                 const std::optional<std::string>& list) {
+  auto from_stdin = std::count(arguments.begin(), arguments.end(), "-")
+                    + (list == "-" ? 1 : 0);
+  if (from_stdin > 1)
+    return "standard input: given as a list more than once (accepted: one "
+           "'-', or one --list=-)";
+  return std::nullopt;
+}
+
 target_source::target_source(options what)
     : options_{std::move(what)}, closed_{eventfd(0, EFD_CLOEXEC)} {
   if (!closed_)

@@ -17,6 +17,12 @@
 
 namespace targets {
 
+/// Returns why these words cannot all be read, as a line for who typed them:
+/// there is but one standard input. Nothing if they can.
+std::optional<std::string>
+why_not_readable(const std::vector<std::string>& arguments,
+                 const std::optional<std::string>& list);
+
 /// All targets of one run, in input order: a C++20 input range.
 ///
 /// Arguments come first, then the lines of the list. A folder stands for the

@@ -1,10 +1,11 @@
 // The options of tune; see the header.
 #include "options.hpp"
 
+#include "targets/target_source.hpp"
+
 #include "troupe/advisor.hpp"
 #include "troupe/options.hpp"
 
-#include <algorithm>
 #include <stdexcept>
 
 namespace tune {
@@ -57,12 +58,8 @@ void options::check() {
       / 100;
   budget_ =
       std::chrono::seconds{parse_count("seconds", seconds_, 1, most_seconds)};
-  auto from_stdin = std::count(arguments().begin(), arguments().end(), "-")
-                    + (list_ == "-" ? 1 : 0);
-  if (from_stdin > 1)
-    throw std::runtime_error{
-        "standard input: given as a list more than once (accepted: one '-', or "
-        "one --list=-)"};
+  if (auto problem = targets::why_not_readable(arguments(), list()))
+    throw std::runtime_error{*problem};
   if (report_.empty())
     throw std::runtime_error{"report = '': no file (accepted: a path; "
                              "--no-report for none)"};
