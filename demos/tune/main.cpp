@@ -125,9 +125,9 @@ order open_order(const options& opts, const std::stop_token& stop) {
     if (lines.empty())
       throw std::runtime_error{"no lines to run the command for: the input is "
                                "empty"};
-    auto name = fmt::format("'{}', for each of {}",
-                            parts::printable(opts.command_text()),
-                            counted(lines.size(), "line"));
+    auto name =
+        fmt::format("{}, for each of {}", parts::printable(opts.command_text()),
+                    counted(lines.size(), "line"));
     return {work_on(*what, std::move(lines), opts.show()), name, nullptr};
   }
   if (opts.own_world()) {

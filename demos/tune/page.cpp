@@ -32,6 +32,7 @@ body { margin: 0 auto; padding: 1rem; max-width: 62rem;
 h1 { font-size: 1.35rem; line-height: 1.3; margin: 0; }
 h2 { font-size: 1.05rem; margin: 1.5rem 0 .35rem; }
 p { margin: .35rem 0; overflow-wrap: anywhere; }
+.what { font-size: 1.05rem; margin: 0; }
 .faint { color: var(--faint); }
 .answer { font-size: 1.1rem; margin: .9rem 0; padding: .6rem .9rem;
   background: var(--card); border-left: .3rem solid var(--knee);
@@ -42,7 +43,7 @@ figure { margin: 0; padding: .6rem .6rem .3rem; background: var(--card);
   border: 1px solid var(--line); border-radius: .4rem; }
 figcaption { font-size: .9rem; padding-left: .2rem; }
 svg { display: block; width: 100%; height: auto; }
-svg text { font: 11px system-ui, sans-serif; fill: var(--faint); }
+svg text { font: 12px system-ui, sans-serif; fill: var(--faint); }
 svg .enough-text { fill: var(--knee); font-size: 10px; }
 svg .knee-text { fill: var(--knee); font-weight: 600; }
 .axis { stroke: var(--line); stroke-width: 1; }
@@ -80,7 +81,7 @@ constexpr double top = 22;
 constexpr double bottom = height - 36;
 
 // The least room between the middles of two labels.
-constexpr double label_room = 21;
+constexpr double label_room = 23;
 
 struct point {
   std::size_t workers = 0;
@@ -395,7 +396,8 @@ std::string page(const summary& all, std::string_view when) {
                    : std::string{"how many workers?"};
   result += fmt::format("<title>{}: {}</title>\n<style>{}</style>\n</head>\n",
                         title, escaped(all.what), style);
-  result += fmt::format("<body>\n<h1>How many workers for {}?</h1>\n",
+  result += fmt::format("<body>\n<h1>How many workers?</h1>\n"
+                        "<p class=\"what\">{}</p>\n",
                         escaped(all.what));
   result += fmt::format(
       "<p class=\"faint\">{}; {} rounds with each number of workers, {} in "

@@ -191,9 +191,9 @@ std::string left_out_sentence(const summary& all) {
 }
 
 std::string failure_sentence(const summary& all) {
-  return fmt::format("{} failed, {} different ones; the first:",
-                     counted(all.failed.requests, all.noun),
-                     parts::human_count(all.failed.items));
+  return fmt::format(
+      "{} failed, for {}; the first:", counted(all.failed.requests, all.noun),
+      counted(all.failed.items, all.noun == "command" ? "line" : "target"));
 }
 
 std::string failure_lines(const failures& what) {

@@ -145,7 +145,7 @@ TEST_CASE("without a knee nothing is recommended", "[tune]") {
       .first = {{"a\nb", "exit status 1"}}, .items = 3, .requests = 8};
   auto text = tune::text(all);
   CHECK(test::lines(text)
-        == texts{"8 requests failed, 3 different ones; the first:",
+        == texts{"8 requests failed, for 3 targets; the first:",
                  "failed: a\\nb: exit status 1", "  ... 2 more", "",
                  "no request succeeded: nothing to recommend"});
   auto page = tune::page(all, "today");

@@ -1,6 +1,6 @@
 // Every text that the demos parse: what a user types as a target of fanout, a
-// URL's place in a mirror, the lines of a list, and bytes on their way to a
-// terminal, to JSON or into a sha256sum list.
+// URL's place in a mirror, a command of tune, the lines of a list, and bytes on
+// their way to a terminal, to JSON or into a sha256sum list.
 
 #include "fuzz.hpp"
 
@@ -8,6 +8,7 @@
 #include "parts/line_reader.hpp"
 #include "parts/text.hpp"
 #include "targets/target.hpp"
+#include "tune/command.hpp"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -53,6 +54,25 @@ void check_place(const std::string& url) {
   }
 }
 
+// A command has a program, and the same words for every line but for the line.
+void check_command(const std::string& text) {
+  try {
+    tune::command made{text};
+    auto words = made.words_for("a b");
+    fuzz::require(!made.program().empty() && words.front() == made.program(),
+                  "a command without its program");
+    fuzz::require(words.size() == made.words_for("").size(),
+                  "a line that was taken apart");
+    fuzz::require((words == made.words_for("c")) == !made.takes_line(),
+                  "a line that is not where it belongs");
+  } catch (const std::invalid_argument&) {
+  }
+  tune::error_lines lines;
+  lines.add(text);
+  fuzz::require(lines.text().find('\n') == std::string::npos,
+                "a line of errors with a line break inside");
+}
+
 void check_text(const std::string& text) {
   auto shown = parts::printable(text);
   fuzz::require(parts::is_utf8(shown), "printable text that is not UTF-8");
@@ -94,6 +114,7 @@ void fuzz::run(std::string_view input) {
   check_place(text);
   check_place("http://" + text);
   check_place("http://example.org/" + text);
+  check_command(text);
   check_text(text);
   check_lines(input);
 }
