@@ -17,6 +17,10 @@ constexpr std::size_t plot_rows = 8;
 // Below this share, cores say nothing about workers.
 constexpr double hardly_computes = 0.05;
 
+// Rounds that differ by more than this part of their median make a knee that
+// is 10 % below the best a matter of luck. A guess.
+constexpr double doubtful_range = 0.25;
+
 std::string percent(double part) {
   return fmt::format("{:.0f} %", part * 100);
 }
@@ -171,6 +175,22 @@ std::string cpu_sentence(const summary& all) {
                        cores);
 }
 
+std::string doubt_sentence(const summary& all) {
+  if (!all.found)
+    return {};
+  for (auto at : {all.found->at, all.found->best}) {
+    const auto& row = all.rows[at];
+    auto [least, most] =
+        std::minmax_element(row.rates.begin(), row.rates.end());
+    if (*most - *least > row.rate() * doubtful_range)
+      return fmt::format(
+          "rounds with {} differ by {}: on a quieter machine, or "
+          "with a larger --seconds, this would be surer",
+          row.workers, percent((*most - *least) / row.rate()));
+  }
+  return {};
+}
+
 std::string left_out_sentence(const summary& all) {
   std::vector<std::string> parts;
   for (const auto& [workers, rounds] : all.skipped) {
@@ -229,8 +249,9 @@ std::string config_file(std::size_t workers) {
 
 std::vector<std::string> sentences(const summary& all) {
   std::vector<std::string> result;
-  for (auto& line : {knee_sentence(all), cpu_sentence(all),
-                     overload_sentence(all), left_out_sentence(all)})
+  for (auto& line :
+       {knee_sentence(all), cpu_sentence(all), overload_sentence(all),
+        doubt_sentence(all), left_out_sentence(all)})
     if (!line.empty())
       result.push_back(line);
   return result;

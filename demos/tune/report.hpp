@@ -58,6 +58,10 @@ std::string knee_sentence(const summary& all);
 /// nothing if that was not measured.
 std::string cpu_sentence(const summary& all);
 
+/// Says so if rounds with the same number of workers differ much, where that
+/// decides; nothing if they don't.
+std::string doubt_sentence(const summary& all);
+
 /// Says what there was no time for; nothing if there was time for all.
 std::string left_out_sentence(const summary& all);
 

@@ -20,6 +20,7 @@
 
 using namespace std::chrono_literals;
 using Catch::Matchers::Contains;
+using Catch::Matchers::StartsWith;
 using texts = std::vector<std::string>;
 
 namespace {
@@ -79,7 +80,7 @@ TEST_CASE("the table has a row for each size and marks the knee", "[tune]") {
   CHECK(rows[3]
         == ">       4         190           171..209     95 %   20.0 ms   "
            "20.0 ms        0       2");
-  CHECK_THAT(rows[4], Catch::StartsWith("        8         200 "));
+  CHECK_THAT(rows[4], StartsWith("        8         200 "));
 }
 
 TEST_CASE("the plot has columns as high as the rates", "[tune]") {
@@ -130,6 +131,17 @@ TEST_CASE("throughput that still rises asks for more workers", "[tune]") {
   CHECK_THAT(tune::knee_sentence(all), Contains("try --most=8"));
   all.most_is_all = true;
   CHECK_THAT(tune::knee_sentence(all), Contains("there are no more lines"));
+}
+
+TEST_CASE("rounds that differ much are told, where that decides", "[tune]") {
+  auto all = summary_of(usual);
+  CHECK(tune::doubt_sentence(all).empty());
+  all.rows[0].rates = {10, 90};
+  CHECK(tune::doubt_sentence(all).empty());
+  all.rows[3].rates = {150, 250};
+  CHECK_THAT(tune::doubt_sentence(all), StartsWith("rounds with 8 differ by "
+                                                   "50 %"));
+  CHECK(tune::doubt_sentence(summary_of({})).empty());
 }
 
 TEST_CASE("a size with more failures is named", "[tune]") {
