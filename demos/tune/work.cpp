@@ -20,6 +20,7 @@
 #include <csignal>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -83,6 +84,16 @@ std::chrono::nanoseconds in_nanoseconds(const timeval& time) {
          + std::chrono::microseconds{time.tv_usec};
 }
 
+// Returns how long a process has waited for a core, also one that has ended and
+// was not waited for. Nothing where the kernel does not tell.
+std::chrono::nanoseconds waited_for_core(pid_t process) {
+  std::ifstream file{fmt::format("/proc/{}/schedstat", process)};
+  std::int64_t ran = 0;
+  std::int64_t waited = 0;
+  file >> ran >> waited;
+  return std::chrono::nanoseconds{file ? waited : 0};
+}
+
 std::string end_text(int status) {
   if (WIFEXITED(status))
     return fmt::format("exit status {}", WEXITSTATUS(status));
@@ -130,12 +141,13 @@ public:
       ::kill(-process_, SIGKILL);
     drain();
     answer result;
+    result.elsewhere = waited_for_core(process_);
     int status = 0;
     rusage used = {};
     while (::wait4(process_, &status, 0, &used) < 0 && errno == EINTR) {
     }
     process_ = -1;
-    result.elsewhere =
+    result.elsewhere +=
         in_nanoseconds(used.ru_utime) + in_nanoseconds(used.ru_stime);
     if (status != 0) {
       result.stopped = stop.stop_requested();

@@ -24,7 +24,8 @@ struct answer {
   std::string error = {};
   /// It failed because it was stopped while it was under way.
   bool stopped = false;
-  /// CPU time that was used outside of the thread that asked.
+  /// CPU time that was used, or a core that was waited for, outside of the
+  /// thread that asked.
   std::chrono::nanoseconds elsewhere{0};
 
   bool ok() const noexcept { return error.empty(); }
