@@ -19,6 +19,12 @@ constexpr std::size_t beginning = 1024;
   throw std::runtime_error{"cannot write the report '" + path + "': " + why};
 }
 
+// Fails before any work was done, when there is still a choice.
+[[noreturn]] void refuse(const std::string& path, const std::string& why) {
+  fail(path,
+       why + " (accepted: another path by --report=FILE, or --no-report)");
+}
+
 } // namespace
 
 report_file::report_file(std::string path) : path_{std::move(path)} {
@@ -32,15 +38,14 @@ report_file::report_file(std::string path) : path_{std::move(path)} {
   if (fresh_)
     return;
   if (errno != EEXIST || !open_it(0))
-    fail(path_, std::strerror(errno));
+    refuse(path_, std::strerror(errno));
   std::string found(beginning, '\0');
   auto got = pread(fd_.get(), found.data(), found.size(), 0);
   if (got < 0)
-    fail(path_, std::strerror(errno));
+    refuse(path_, std::strerror(errno));
   found.resize(static_cast<std::size_t>(got));
   if (!found.empty() && found.find(report_mark) == std::string::npos)
-    fail(path_, "it is there, and is no report (accepted: another path by "
-                "--report=FILE, or --no-report)");
+    refuse(path_, "it is there, and is no report");
 }
 
 report_file::~report_file() {
