@@ -11,7 +11,7 @@ void* in_op_memory::operator new(std::size_t bytes) {
   return ::operator new(bytes);
 }
 
-void in_op_memory::operator delete(void* block, std::size_t bytes) noexcept {
+void in_op_memory::operator delete(void* block, std::size_t) noexcept {
   ::operator delete(block);
 }
 
