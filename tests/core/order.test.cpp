@@ -124,6 +124,25 @@ TEST_CASE("without priorities nobody goes before who came first", "[order]") {
   CHECK(log.entries() == std::vector<std::string>{"1", "2", "3"});
 }
 
+TEST_CASE("what waited already when a map was taken up starts after the first "
+          "request of that",
+          "[order]") {
+  test::gate busy;
+  journal log;
+  thread_crew crew{1};
+  test::open_at_exit release{busy};
+  // Nobody who comes meanwhile finds a worker that could be called away.
+  auto first = crew.start(make_batch([&] { busy.pass(); }));
+  busy.wait_for_arrivals();
+  auto map =
+      crew.start(make_map_batch(numbers(3), [&](unsigned) { log.add("map"); }));
+  auto one = crew.start(make_batch([&] { log.add("one"); }));
+  busy.open();
+  get(map);
+  get(one);
+  CHECK(log.entries() == std::vector<std::string>{"map", "one", "map", "map"});
+}
+
 TEST_CASE("a low one is served after eight high ones at the latest",
           "[order]") {
   test::gate busy;
