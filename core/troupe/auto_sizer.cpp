@@ -56,6 +56,10 @@ constexpr nanoseconds starvation = milliseconds{250};
 // After so long without waiting requests a try is given up.
 constexpr nanoseconds longest_quiet = milliseconds{1000};
 
+bool mostly_compute(const std::optional<double>& share) noexcept {
+  return share.value_or(0) >= mostly_computes;
+}
+
 } // namespace
 
 auto_sizer::auto_sizer(const bounds& within) noexcept
@@ -354,7 +358,7 @@ bool auto_sizer::is_refused(std::size_t size) const noexcept {
 
 // How many workers keep all cores busy, for all that is known.
 std::size_t auto_sizer::enough_to_compute() const noexcept {
-  if (computing_.value_or(0) < mostly_computes)
+  if (!mostly_compute(computing_))
     return within_.most;
   return within_.cores + (within_.cores + 3) / 4;
 }
@@ -369,6 +373,9 @@ std::size_t auto_sizer::candidate(std::size_t waiting) const noexcept {
     // Where requests compute, it is known where to look first.
     if (stride_ == 0)
       size = std::min(size, enough_to_compute());
+    // And a core without a worker helps nobody.
+    if (mostly_compute(computing_))
+      size = std::max(size, std::min(within_.cores, base_));
     return std::max(size, within_.least);
   }
   auto size =
