@@ -2,7 +2,7 @@
 # CMake package of CAF 1.x, or the bare headers and libraries of 0.17.6 as Debian
 # and Ubuntu ship them. Installed beside troupeConfig.cmake, which calls it.
 #
-# Components: core, io. Defines the targets CAF::core and CAF::io, CAF_VERSION and
+# Components: core, io, openssl. Defines CAF::core and so on, CAF_VERSION and
 # CAF_FOUND. Accepts 0.17.5 and later 0.17, and 1.x; refuses 0.18 and 0.19, whose
 # API is a third dialect that troupe does not speak.
 
@@ -69,6 +69,10 @@ else()
     if(TARGET CAF::core AND TARGET CAF::io)
       set_property(TARGET CAF::io APPEND PROPERTY
                    INTERFACE_LINK_LIBRARIES CAF::core)
+    endif()
+    if(TARGET CAF::io AND TARGET CAF::openssl)
+      set_property(TARGET CAF::openssl APPEND PROPERTY
+                   INTERFACE_LINK_LIBRARIES CAF::io)
     endif()
   endif()
 endif()

@@ -10,15 +10,19 @@ struct remote_failure::origin {
   std::string type;
   std::string message;
   int pid;
+  std::string node;
 };
 
-remote_failure::remote_failure(std::string type, std::string message, int pid)
+remote_failure::remote_failure(std::string type, std::string message, int pid,
+                               std::string node)
     : failure{ec::request_failed,
-              fmt::format("{}{}{} (in process {})", type,
-                          message.empty() ? "" : ": ", message, pid),
+              fmt::format("{}{}{} (in process {}{}{}{})", type,
+                          message.empty() ? "" : ": ", message, pid,
+                          node.empty() ? "" : " of node '", node,
+                          node.empty() ? "" : "'"),
               true},
       origin_{std::make_shared<origin>(
-          origin{std::move(type), std::move(message), pid})} {}
+          origin{std::move(type), std::move(message), pid, std::move(node)})} {}
 
 const std::string& remote_failure::type_name() const noexcept {
   return origin_->type;
@@ -30,6 +34,10 @@ const std::string& remote_failure::message() const noexcept {
 
 int remote_failure::pid() const noexcept {
   return origin_->pid;
+}
+
+const std::string& remote_failure::node() const noexcept {
+  return origin_->node;
 }
 
 } // namespace troupe

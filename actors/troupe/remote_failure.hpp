@@ -12,7 +12,9 @@ namespace troupe {
 /// there; here are the name of its type and what it said.
 class remote_failure : public failure {
 public:
-  remote_failure(std::string type, std::string message, int pid);
+  /// `node` is where the process was; empty: on this machine.
+  remote_failure(std::string type, std::string message, int pid,
+                 std::string node = {});
 
   /// Returns the name of the exception's type, such as "std::runtime_error".
   const std::string& type_name() const noexcept;
@@ -22,6 +24,9 @@ public:
 
   /// Returns the process it was thrown in.
   int pid() const noexcept;
+
+  /// Returns the name of the node where that process was, or an empty text.
+  const std::string& node() const noexcept;
 
 private:
   struct origin;

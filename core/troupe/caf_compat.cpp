@@ -11,14 +11,18 @@
 #include "troupe/options.hpp"
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
 #include <cstdint>
 #include <cstdlib>
+#include <random>
 #include <sstream>
 #include <string_view>
 #include <unordered_map>
+
+#include <caf/io/middleman.hpp>
 
 #if TROUPE_CAF_1
 #  include <caf/detail/parser/read_config.hpp>
@@ -509,6 +513,60 @@ void throw_no_thread(const std::string& what, const char* cause) {
                     + cause
                     + "); raise ulimit -u or the cgroup's pids.max, or start "
                       "fewer threads"};
+}
+
+// -- network ------------------------------------------------------------------
+
+namespace {
+
+#if !TROUPE_CAF_1
+
+// Comes behind the middleman, which sets the ID, and before anything that uses
+// it.
+class node_renamer final : public caf::actor_system::module {
+public:
+  explicit node_renamer(caf::actor_system& system) : system_{system} {}
+
+  void start() override {}
+
+  void stop() override {}
+
+  void init(caf::actor_system_config&) override {
+    caf::node_id::default_data::host_id_type host;
+    std::random_device random;
+    for (auto& byte : host)
+      byte = static_cast<std::uint8_t>(random());
+    // What CAF shows is a member of the system, which is no constant.
+    const_cast<caf::node_id&>(system_.node()) =
+        caf::make_node_id(static_cast<std::uint32_t>(::getpid()), host);
+  }
+
+  id_t id() const override { return network_manager; }
+
+  void* subtype_ptr() override { return this; }
+
+private:
+  caf::actor_system& system_;
+};
+
+#endif
+
+} // namespace
+
+void load_network(caf::actor_system_config& cfg) {
+#if TROUPE_CAF_1
+  caf::io::middleman::init_global_meta_objects();
+#endif
+  cfg.load<caf::io::middleman>();
+}
+
+void randomize_node([[maybe_unused]] caf::actor_system_config& cfg) {
+#if !TROUPE_CAF_1
+  cfg.module_factories.push_back(
+      [](caf::actor_system& system) -> caf::actor_system::module* {
+        return new node_renamer{system};
+      });
+#endif
 }
 
 void watch_threads(caf::actor_system_config& cfg) {

@@ -323,6 +323,16 @@ bool decode(std::span<const std::byte> bytes, Ts&... xs) {
   }
 }
 
+// -- network ------------------------------------------------------------------
+
+/// Has systems with this configuration open network connections.
+void load_network(caf::actor_system_config& cfg);
+
+/// Has systems with this configuration call themselves by a random ID. By
+/// itself CAF 0.17 makes it of the process ID and the machine's addresses,
+/// which two containers may have in common. With CAF 1.x it stays CAF's.
+void randomize_node(caf::actor_system_config& cfg);
+
 // -- configuration ------------------------------------------------------------
 
 // Implemented in caf_compat.cpp, which keeps CAF's parsers out of this header.

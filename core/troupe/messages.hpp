@@ -141,6 +141,7 @@ CAF_ADD_ATOM(troupe, troupe, release_atom, "release")
 CAF_ADD_ATOM(troupe, troupe, guard_atom, "tr_guard")
 CAF_ADD_ATOM(troupe, troupe, restart_atom, "tr_restart")
 CAF_ADD_ATOM(troupe, troupe, leave_atom, "tr_leave")
+CAF_ADD_ATOM(troupe, troupe, node_atom, "tr_node")
 
 CAF_END_TYPE_ID_BLOCK(troupe)
 

@@ -1,0 +1,403 @@
+#include "troupe/node_network.hpp"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+#include <caf/io/middleman.hpp>
+
+#include <fmt/format.h>
+
+#include "troupe/caf_compat.hpp"
+#include "troupe/error.hpp"
+#include "troupe/options.hpp"
+#include "troupe/unique_fd.hpp"
+
+#if TROUPE_TLS
+#  include <caf/openssl/manager.hpp>
+#  include <openssl/err.h>
+#  include <openssl/pem.h>
+#  include <openssl/ssl.h>
+#  include <openssl/x509.h>
+#endif
+
+namespace troupe {
+
+const char* const how_to_certify =
+    "make certificates by demos/certificates, or by openssl: an authority of "
+    "your own, and a certificate and key for each machine";
+
+namespace {
+
+// Far above what a link that is in use can be silent for, see node_options.
+constexpr auto caf_heartbeat = std::chrono::seconds{10};
+constexpr auto caf_timeout = std::chrono::minutes{3};
+
+struct address_list {
+  explicit address_list(const node_address& where, bool to_listen) {
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_NUMERICSERV | (to_listen ? AI_PASSIVE : 0);
+    auto port = std::to_string(where.port);
+    error = ::getaddrinfo(where.host.c_str(), port.c_str(), &hints, &first);
+  }
+
+  address_list(const address_list&) = delete;
+  address_list& operator=(const address_list&) = delete;
+
+  ~address_list() {
+    if (first != nullptr)
+      ::freeaddrinfo(first);
+  }
+
+  addrinfo* first = nullptr;
+  int error = 0;
+};
+
+#if TROUPE_TLS
+
+template <auto Free>
+struct freed_by {
+  template <class T>
+  void operator()(T* x) const noexcept {
+    Free(x);
+  }
+};
+
+using file_ptr = std::unique_ptr<std::FILE, freed_by<&std::fclose>>;
+using cert_ptr = std::unique_ptr<X509, freed_by<&X509_free>>;
+using key_ptr = std::unique_ptr<EVP_PKEY, freed_by<&EVP_PKEY_free>>;
+using store_ptr = std::unique_ptr<X509_STORE, freed_by<&X509_STORE_free>>;
+using check_ptr =
+    std::unique_ptr<X509_STORE_CTX, freed_by<&X509_STORE_CTX_free>>;
+using context_ptr = std::unique_ptr<SSL_CTX, freed_by<&SSL_CTX_free>>;
+using ssl_ptr = std::unique_ptr<SSL, freed_by<&SSL_free>>;
+
+struct chain_free {
+  void operator()(STACK_OF(X509) * x) const noexcept {
+    sk_X509_pop_free(x, X509_free);
+  }
+};
+
+using chain_ptr = std::unique_ptr<STACK_OF(X509), chain_free>;
+
+struct bad_file {
+  std::string text;
+};
+
+[[noreturn]] void refuse(const char* what, const std::string& path,
+                         const std::string& why) {
+  throw bad_file{fmt::format("{} '{}': {}", what, path, why)};
+}
+
+file_ptr open(const char* what, const std::string& path) {
+  file_ptr result{std::fopen(path.c_str(), "rbe")};
+  if (!result)
+    refuse(what, path, std::strerror(errno));
+  return result;
+}
+
+// Nobody is there to be asked.
+int no_phrase(char*, int, int, void*) {
+  return -1;
+}
+
+chain_ptr read_certificates(const char* what, const std::string& path) {
+  auto file = open(what, path);
+  chain_ptr result{sk_X509_new_null()};
+  while (auto* x = PEM_read_X509(file.get(), nullptr, no_phrase, nullptr))
+    sk_X509_push(result.get(), x);
+  ERR_clear_error();
+  if (sk_X509_num(result.get()) == 0)
+    refuse(what, path, "it holds no certificate in PEM");
+  return result;
+}
+
+void check_time(const char* what, const std::string& path, const X509* x) {
+  if (X509_cmp_current_time(X509_get0_notAfter(x)) < 0)
+    refuse(what, path, "it has expired");
+  if (X509_cmp_current_time(X509_get0_notBefore(x)) > 0)
+    refuse(what, path, "it is not valid yet");
+}
+
+void check(const tls_files& files) {
+  if (files.certificate.empty() || files.key.empty() || files.ca.empty())
+    throw bad_file{
+        fmt::format("it takes a certificate, its key and the certificate of "
+                    "the authority; there is no {}",
+                    files.certificate.empty() ? "certificate"
+                    : files.key.empty()       ? "key"
+                                              : "authority")};
+  auto mine = read_certificates("certificate", files.certificate);
+  auto key_file = open("key", files.key);
+  key_ptr key{PEM_read_PrivateKey(key_file.get(), nullptr, no_phrase, nullptr)};
+  ERR_clear_error();
+  if (!key)
+    refuse("key", files.key,
+           "it holds no private key in PEM, or one with a pass phrase");
+  auto authority = read_certificates("authority", files.ca);
+  auto* own = sk_X509_value(mine.get(), 0);
+  if (X509_check_private_key(own, key.get()) != 1) {
+    ERR_clear_error();
+    refuse("key", files.key,
+           fmt::format("it is not that of the certificate '{}'",
+                       files.certificate));
+  }
+  check_time("certificate", files.certificate, own);
+  check_time("authority", files.ca, sk_X509_value(authority.get(), 0));
+  store_ptr store{X509_STORE_new()};
+  for (int i = 0; i < sk_X509_num(authority.get()); ++i)
+    X509_STORE_add_cert(store.get(), sk_X509_value(authority.get(), i));
+  check_ptr path{X509_STORE_CTX_new()};
+  X509_STORE_CTX_init(path.get(), store.get(), own, mine.get());
+  if (X509_verify_cert(path.get()) != 1)
+    refuse("certificate", files.certificate,
+           fmt::format("it is not signed by the authority '{}' ({})", files.ca,
+                       X509_verify_cert_error_string(
+                           X509_STORE_CTX_get_error(path.get()))));
+}
+
+std::string last_tls_error(const SSL* ssl) {
+  if (auto verified = SSL_get_verify_result(ssl); verified != X509_V_OK)
+    return fmt::format("its certificate is not accepted: {}",
+                       X509_verify_cert_error_string(verified));
+  auto code = ERR_get_error();
+  ERR_clear_error();
+  const auto* reason = code == 0 ? nullptr : ERR_reason_error_string(code);
+  return reason != nullptr ? reason : "the other side hung up";
+}
+
+#endif
+
+using time_point = std::chrono::steady_clock::time_point;
+
+// Returns what is wrong, or nothing when the socket is ready.
+std::string wait(int fd, short events, int interrupt, time_point until) {
+  for (;;) {
+    auto left = std::chrono::ceil<std::chrono::milliseconds>(
+        until - std::chrono::steady_clock::now());
+    if (left.count() <= 0)
+      return "no answer in time";
+    pollfd fds[] = {{fd, events, 0}, {interrupt, POLLIN, 0}};
+    auto ready = ::poll(fds, 2, static_cast<int>(left.count()));
+    if (ready < 0 && errno != EINTR)
+      return std::strerror(errno);
+    if (fds[1].revents != 0)
+      return "interrupted";
+    if (fds[0].revents != 0)
+      return {};
+  }
+}
+
+// Connects to the first address that takes it.
+std::string connect(const node_address& where, int interrupt, time_point until,
+                    unique_fd& result) {
+  address_list found{where, false};
+  if (found.error != 0)
+    return ::gai_strerror(found.error);
+  std::string why = "no address";
+  for (auto* at = found.first; at != nullptr; at = at->ai_next) {
+    unique_fd fd{
+        ::socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+    if (fd.get() < 0) {
+      why = std::strerror(errno);
+      continue;
+    }
+    if (::connect(fd.get(), at->ai_addr, at->ai_addrlen) != 0) {
+      if (errno != EINPROGRESS) {
+        why = std::strerror(errno);
+        continue;
+      }
+      why = wait(fd.get(), POLLOUT, interrupt, until);
+      if (!why.empty())
+        return why;
+      int error = 0;
+      socklen_t size = sizeof(error);
+      ::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+      if (error != 0) {
+        why = std::strerror(error);
+        continue;
+      }
+    }
+    result = std::move(fd);
+    return {};
+  }
+  return why;
+}
+
+#if TROUPE_TLS
+
+// Shakes hands as CAF will, and hears what is wrong, which CAF would not tell.
+std::string greet(int fd, const tls_files& files, int interrupt,
+                  time_point until) {
+  context_ptr context{SSL_CTX_new(TLS_client_method())};
+  if (SSL_CTX_use_certificate_chain_file(context.get(),
+                                         files.certificate.c_str())
+          != 1
+      || SSL_CTX_use_PrivateKey_file(context.get(), files.key.c_str(),
+                                     SSL_FILETYPE_PEM)
+             != 1
+      || SSL_CTX_load_verify_locations(context.get(), files.ca.c_str(), nullptr)
+             != 1) {
+    ERR_clear_error();
+    auto why = why_not_trusted(files);
+    return why.empty() ? "cannot load the certificates" : why;
+  }
+  SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
+  ssl_ptr ssl{SSL_new(context.get())};
+  SSL_set_fd(ssl.get(), fd);
+  // With TLS 1.3 the other side looks at our certificate behind our handshake;
+  // so this listens until it has said something of its own.
+  for (auto shaken = false;;) {
+    char byte = 0;
+    auto got = shaken ? SSL_peek(ssl.get(), &byte, 1) : SSL_connect(ssl.get());
+    if (got == 1) {
+      if (shaken)
+        return {};
+      shaken = true;
+      continue;
+    }
+    auto why = SSL_get_error(ssl.get(), got);
+    if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
+      return fmt::format("{}{}",
+                         shaken ? "it does not accept our certificate: "
+                                : "no TLS handshake: ",
+                         last_tls_error(ssl.get()));
+    auto events =
+        static_cast<short>(why == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT);
+    if (auto failed = wait(fd, events, interrupt, until); !failed.empty())
+      return failed;
+  }
+}
+
+#endif
+
+} // namespace
+
+// -- certificates -------------------------------------------------------------
+
+std::string why_not_trusted([[maybe_unused]] const tls_files& files) {
+#if TROUPE_TLS
+  try {
+    check(files);
+    return {};
+  } catch (const bad_file& why) {
+    return why.text;
+  }
+#else
+  return "this troupe was built without TLS: install libcaf-dev and libssl-dev "
+         "and build it again";
+#endif
+}
+
+void load_nodes(caf::actor_system_config& cfg, const node_network& how) {
+  if (!how.tls.empty())
+    if (auto why = why_not_trusted(how.tls); !why.empty())
+      throw failure{ec::invalid_option, fmt::format("node_network.tls: {}; {}",
+                                                    why, how_to_certify)};
+  compat::load_network(cfg);
+  auto set = [&cfg](const char* key, auto value) {
+    cfg.set(std::string{compat::config_prefix} + key, std::move(value));
+  };
+  set("middleman.heartbeat-interval", caf::timespan{caf_heartbeat});
+  set("middleman.connection-timeout", caf::timespan{caf_timeout});
+#if TROUPE_TLS
+  if (!how.tls.empty()) {
+    cfg.load<caf::openssl::manager>();
+    set("openssl.certificate", how.tls.certificate);
+    set("openssl.key", how.tls.key);
+    set("openssl.cafile", how.tls.ca);
+  }
+#endif
+}
+
+// -- addresses ----------------------------------------------------------------
+
+node_address parse_address(const std::string& key, const std::string& text) {
+  node_address result;
+  auto colon = text.rfind(':');
+  unsigned port = 0;
+  auto good = colon != text.npos && colon > 0;
+  if (good) {
+    result.host = text.substr(0, colon);
+    const auto* first = text.data() + colon + 1;
+    const auto* last = text.data() + text.size();
+    auto end = std::from_chars(first, last, port);
+    good = end.ec == std::errc{} && end.ptr == last && port <= 65'535;
+    if (result.host.starts_with('[') && result.host.ends_with(']'))
+      result.host = result.host.substr(1, result.host.size() - 2);
+    else if (result.host.find(':') != result.host.npos)
+      good = false;
+  }
+  if (!good || result.host.empty())
+    throw failure{ec::invalid_option,
+                  fmt::format("{} = {}: not valid (accepted: HOST:PORT, such "
+                              "as 10.0.0.5:4242 or [::1]:4242)",
+                              key, in_quotes(text))};
+  result.port = static_cast<std::uint16_t>(port);
+  return result;
+}
+
+std::string to_text(const node_address& where) {
+  return where.host.find(':') == where.host.npos
+             ? fmt::format("{}:{}", where.host, where.port)
+             : fmt::format("[{}]:{}", where.host, where.port);
+}
+
+bool is_loopback(const std::string& host) {
+  if (host == "localhost")
+    return true;
+  in_addr four{};
+  if (::inet_pton(AF_INET, host.c_str(), &four) == 1)
+    return (ntohl(four.s_addr) >> 24) == 127;
+  in6_addr six{};
+  return ::inet_pton(AF_INET6, host.c_str(), &six) == 1
+         && IN6_IS_ADDR_LOOPBACK(&six);
+}
+
+std::string why_not_free(const node_address& where) {
+  address_list found{where, true};
+  if (found.error != 0)
+    return ::gai_strerror(found.error);
+  auto* at = found.first;
+  unique_fd fd{::socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+  int on = 1;
+  if (fd.get() < 0
+      || ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0
+      || ::bind(fd.get(), at->ai_addr, at->ai_addrlen) != 0
+      || ::listen(fd.get(), 1) != 0)
+    return std::strerror(errno);
+  return {};
+}
+
+std::string why_not_reached(const node_address& where,
+                            [[maybe_unused]] const tls_files& files,
+                            std::chrono::milliseconds patience, int interrupt) {
+  auto until = std::chrono::steady_clock::now() + patience;
+  unique_fd fd;
+  if (auto why = connect(where, interrupt, until, fd); !why.empty())
+    return why;
+#if TROUPE_TLS
+  if (!files.empty())
+    return greet(fd.get(), files, interrupt, until);
+#endif
+  // The side that listens speaks first; with TLS it waits for us.
+  if (auto why = wait(fd.get(), POLLIN, interrupt, until); !why.empty())
+    return why == "no answer in time"
+               ? "it takes connections and says nothing: no pool of nodes, or "
+                 "one that wants certificates"
+               : why;
+  char byte = 0;
+  if (::recv(fd.get(), &byte, 1, MSG_PEEK) != 1)
+    return "it hung up at once";
+  return {};
+}
+
+} // namespace troupe

@@ -1,0 +1,523 @@
+#include "troupe/node_room.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "troupe/dispatcher.hpp"
+#include "troupe/log.hpp"
+#include "troupe/messages.hpp"
+#include "troupe/remote_failure.hpp"
+
+namespace troupe {
+
+// A chunk of calls that is under way, as its worker sees it; guarded by the
+// room.
+struct node_session::chunk {
+  explicit chunk(std::uint32_t calls) noexcept : size{calls} {}
+
+  bool has_news() const noexcept {
+    return !fresh.empty() || given_back < told || last || lost;
+  }
+
+  const std::uint32_t size;
+  std::condition_variable_any changed;
+  // Answers that the worker has not taken yet, and how many there are in all.
+  std::vector<wire::call_answer> fresh;
+  std::uint32_t answered = 0;
+  // Calls from here on will not be made; and as far as the worker knows.
+  std::uint32_t given_back = 0xFFFF'FFFF;
+  std::uint32_t told = 0xFFFF'FFFF;
+  // Nothing more will come: the node has said so, or is lost.
+  bool last = false;
+  bool lost = false;
+  std::string why;
+};
+
+namespace {
+
+std::string bytes_text(std::uint64_t bytes) {
+  return bytes < 10 * 1024 ? fmt::format("{} bytes", bytes)
+         : bytes < 10 * 1024 * 1024
+             ? fmt::format("{} KiB", bytes / 1024)
+             : fmt::format("{} MiB", bytes / (1024 * 1024));
+}
+
+bool knows(const node_session& node, const procedure_info& what) {
+  auto at = node.signatures.find(std::string{what.name});
+  return at != node.signatures.end() && at->second == what.signature;
+}
+
+// In words that follow the name of the node.
+std::string why_not(const node_session& node, const procedure_info& what) {
+  auto at = node.signatures.find(std::string{what.name});
+  if (at != node.signatures.end())
+    return fmt::format("has it as {}", at->second);
+  if (node.signatures.empty())
+    return "has no procedures at all";
+  std::string names;
+  std::size_t shown = 0;
+  for (const auto& [name, signature] : node.signatures) {
+    if (++shown > 20) {
+      names += ", ...";
+      break;
+    }
+    names += fmt::format("{}'{}'", names.empty() ? "" : ", ", name);
+  }
+  return fmt::format("has only {}", names);
+}
+
+constexpr auto last_code = static_cast<std::uint8_t>(ec::bad_message);
+
+} // namespace
+
+// A worker's slot, and what it has under way there.
+class node_room::under_way {
+public:
+  under_way(node_room& room, std::shared_ptr<node_session> where,
+            std::uint32_t calls)
+      : node{std::move(where)}, mine{calls}, room_{room} {
+    std::lock_guard guard{room_.mutex_};
+    id = ++room_.last_chunk_;
+    if (node->over) {
+      // Between the two locks.
+      mine.lost = true;
+      return;
+    }
+    node->chunks.emplace(id, &mine);
+  }
+
+  under_way(const under_way&) = delete;
+  under_way& operator=(const under_way&) = delete;
+
+  ~under_way() {
+    std::lock_guard guard{room_.mutex_};
+    node->chunks.erase(id);
+    --node->busy;
+    ++room_.changes_;
+    room_.freed_.notify_all();
+  }
+
+  const std::shared_ptr<node_session> node;
+  std::uint64_t id = 0;
+  node_session::chunk mine;
+
+private:
+  node_room& room_;
+};
+
+// -- the calls of a worker ----------------------------------------------------
+
+std::string node_room::write_chunk(const context& ctx,
+                                   const procedure_info& what,
+                                   const call_chunk& chunk, std::size_t from,
+                                   std::size_t to, std::uint64_t id,
+                                   std::uint64_t session) {
+  wire::calls_message head;
+  head.chunk = id;
+  head.time_left_ns = wire::forever;
+  if (auto until = ctx.deadline(); until != clock::time_point::max()) {
+    std::chrono::nanoseconds left = until - ctx.cell().home().time().now();
+    head.time_left_ns =
+        static_cast<std::uint64_t>(std::max<std::int64_t>(left.count(), 0));
+  }
+  // One that is to run again must not be overtaken by those behind it.
+  head.stop_at_failure = chunk.stop_at_failure || what.idempotent;
+  head.name = what.name;
+  head.signature = what.signature;
+  std::vector<const compat::byte_buffer*> arguments;
+  arguments.reserve(to - from);
+  for (auto i = from; i < to; ++i)
+    arguments.push_back(&chunk.calls[i].arguments);
+  return wire::write_calls(session, head, arguments);
+}
+
+std::size_t node_room::make(context& ctx, const procedure_info& what,
+                            call_chunk& chunk) {
+  auto calls = chunk.calls;
+  // As many as may be in one message; the others are given back.
+  std::size_t n = 0;
+  for (std::uint64_t bytes = 0; n < calls.size() && n < wire::most_calls; ++n) {
+    auto size = calls[n].arguments.size();
+    if (size > settings.max_message) {
+      if (n > 0)
+        break;
+      calls[0].failure = std::make_exception_ptr(failure{
+          ec::too_large,
+          fmt::format("the arguments of procedure '{}' are {}, more than "
+                      "max_message = {}; it was not called",
+                      what.name, bytes_text(size),
+                      bytes_text(settings.max_message))});
+      return 1;
+    }
+    bytes += size;
+    if (n > 0 && bytes > settings.max_message)
+      break;
+  }
+  auto stop = ctx.stop_token();
+  // Calls before this one have their outcome; those before the other one may
+  // have run once already.
+  std::size_t made = 0;
+  std::size_t tried = 0;
+  for (;;) {
+    const auto base = made;
+    under_way way{*this, acquire(ctx, what, stop),
+                  static_cast<std::uint32_t>(n - base)};
+    auto& mine = way.mine;
+    auto& node = *way.node;
+    auto& link = *node.link;
+    auto sent = link.send(
+        write_chunk(ctx, what, chunk, made, n, way.id, link.session()), way.id,
+        stop);
+    auto cancelled = false;
+    // One whose process was lost over there, so that it is to run once more.
+    auto again = false;
+    lock guard{mutex_};
+    for (;;) {
+      auto news = [&mine] { return mine.has_news(); };
+      if (cancelled) {
+        mine.changed.wait(guard, news);
+      } else if (!mine.changed.wait(guard, stop, news)) {
+        // The node stops what runs, and says when it has stopped.
+        cancelled = true;
+        link.post(wire::write(link.session(), wire::kind::cancel,
+                              wire::chunk_message{way.id, 0}));
+        continue;
+      }
+      auto answers = std::move(mine.fresh);
+      mine.fresh.clear();
+      auto over = mine.last || mine.lost;
+      auto gave_back =
+          std::exchange(mine.told, mine.given_back) != mine.given_back;
+      if (gave_back)
+        n = base + mine.told;
+      if (!answers.empty() || gave_back) {
+        guard.unlock();
+        auto before = made;
+        for (auto& x : answers) {
+          auto is_lost =
+              x.kind == wire::answer_kind::failed
+              && x.code == static_cast<std::uint8_t>(ec::worker_lost);
+          if (again
+              || (is_lost && what.idempotent && made >= tried && !cancelled)) {
+            again = true;
+            break;
+          }
+          if (x.kind == wire::answer_kind::value)
+            chunk.calls[made].result = std::move(x.result);
+          else
+            chunk.calls[made].failure = failure_of(x, what, node);
+          ++made;
+        }
+        if (made > before && !over)
+          chunk.done(made);
+        if (gave_back && !over)
+          chunk.give_back(n);
+        guard.lock();
+      }
+      // While the lock was open, more may have come.
+      if ((mine.last || mine.lost) && mine.fresh.empty())
+        break;
+    }
+    if (made >= n)
+      return made;
+    auto gone = mine.lost && !mine.last && sent;
+    if (again || gone) {
+      auto until = again ? made + 1 : n;
+      if (what.idempotent && made >= tried && !stop.stop_requested()) {
+        counts_.moved += until - made;
+        tried = until;
+        continue;
+      }
+      auto text = fmt::format(
+          "node '{}' ({}) was lost while it had procedure '{}' to run: {}; it "
+          "may have run{}",
+          node.name, node.place, what.name, mine.why,
+          made < tried ? " twice, since it is idempotent" : "");
+      for (; made < n; ++made)
+        chunk.calls[made].failure =
+            std::make_exception_ptr(failure{ec::node_lost, text, true});
+      return made;
+    }
+    // What has its outcome is delivered, and the rest given back.
+    if (made > base)
+      return made;
+    if (stop.stop_requested()) {
+      if (made > 0)
+        return made;
+      throw_stopped(ctx, what,
+                    fmt::format("it had not begun on node '{}'", node.name));
+    }
+    // Nothing of it has begun there: it goes elsewhere.
+  }
+}
+
+std::shared_ptr<node_session> node_room::acquire(const context& ctx,
+                                                 const procedure_info& what,
+                                                 const std::stop_token& stop) {
+  lock guard{mutex_};
+  for (;;) {
+    if (closed_)
+      throw failure{ec::pool_stopped,
+                    fmt::format("the pool '{}' has ended", settings.pool)};
+    if (stop.stop_requested())
+      throw_stopped(ctx, what, "it had no node yet");
+    std::shared_ptr<node_session> best;
+    auto some = false;
+    auto known = false;
+    for (const auto& x : sessions_) {
+      if (x->draining)
+        continue;
+      some = true;
+      if (!knows(*x, what))
+        continue;
+      known = true;
+      if (x->busy >= x->slots)
+        continue;
+      auto free = x->slots - x->busy;
+      if (!best || free > best->slots - best->busy
+          || (free == best->slots - best->busy
+              && x->last_used < best->last_used))
+        best = x;
+    }
+    if (best) {
+      ++best->busy;
+      best->last_used = ++last_use_;
+      return best;
+    }
+    if (some && !known)
+      throw_unknown(what);
+    freed_.wait(guard, stop,
+                [this, before = changes_] { return changes_ != before; });
+  }
+}
+
+// -- how calls fail -----------------------------------------------------------
+
+void node_room::throw_unknown(const procedure_info& what) const {
+  std::string others;
+  for (const auto& x : sessions_)
+    if (!x->draining)
+      others += fmt::format("{}node '{}' ({}) {}", others.empty() ? "" : "; ",
+                            x->name, x->place, why_not(*x, what));
+  throw failure{
+      ec::unknown_procedure,
+      fmt::format("the caller, process {} ({}) with the pool '{}', asks for "
+                  "procedure {}; {}",
+                  ::getpid(), program_invocation_short_name, settings.pool,
+                  what.text(), others)};
+}
+
+void node_room::throw_stopped(const context& ctx, const procedure_info& what,
+                              const std::string& where) const {
+  auto late = ctx.cell().home().time().now() >= ctx.deadline();
+  throw failure{
+      late ? ec::deadline_exceeded : ec::cancelled,
+      fmt::format("procedure '{}' was asked to stop; {}", what.name, where)};
+}
+
+std::exception_ptr node_room::failure_of(const wire::call_answer& x,
+                                         const procedure_info& what,
+                                         const node_session& from) const {
+  if (x.kind == wire::answer_kind::threw)
+    return std::make_exception_ptr(
+        remote_failure{x.type, x.text, static_cast<int>(x.pid), from.name});
+  if (x.code < static_cast<std::uint8_t>(ec::request_failed)
+      || x.code > last_code)
+    return std::make_exception_ptr(
+        failure{ec::bad_message,
+                fmt::format("procedure '{}' failed on node '{}' with the code "
+                            "{}, which is none",
+                            what.name, from.name, x.code),
+                true});
+  return std::make_exception_ptr(
+      failure{static_cast<ec>(x.code),
+              fmt::format("{} (on node '{}')", x.text, from.name), x.started});
+}
+
+// -- nodes that come and go ---------------------------------------------------
+
+void node_room::bind(const caf::actor& coordinator) {
+  std::lock_guard guard{mutex_};
+  coordinator_ = coordinator.address();
+  announce_size();
+}
+
+void node_room::set_door(const caf::actor& door) {
+  std::lock_guard guard{mutex_};
+  door_ = door.address();
+}
+
+// Under the lock, so that the last number is the one that holds.
+void node_room::announce_size() {
+  std::uint64_t slots = 0;
+  for (const auto& x : sessions_)
+    if (!x->draining)
+      slots += x->slots;
+  ++changes_;
+  freed_.notify_all();
+  if (auto to = caf::actor_cast<caf::actor>(coordinator_))
+    compat::tell(to, resize_atom_v,
+                 std::clamp<std::uint64_t>(slots, 1, defaults::workers_limit));
+}
+
+std::string node_room::join(const std::shared_ptr<node_session>& session) {
+  std::shared_ptr<node_session> former;
+  {
+    std::lock_guard guard{mutex_};
+    if (closed_) {
+      session->over = true;
+      return "the pool has ended";
+    }
+    for (const auto& x : sessions_) {
+      if (x->incarnation == session->incarnation) {
+        former = x;
+      } else if (x->id == session->id) {
+        // CAF could not tell them apart, and would mix up their messages.
+        session->over = true;
+        return fmt::format(
+            "CAF calls it by the same ID as node '{}' ({}), which is here "
+            "already: CAF makes IDs of the process ID and the addresses of the "
+            "machine, which two containers may have in common; start one of "
+            "them again",
+            x->name, x->place);
+      }
+    }
+  }
+  if (former)
+    end(*former, "it has begun another session", false);
+  std::lock_guard guard{mutex_};
+  sessions_.push_back(session);
+  ++counts_.joined;
+  announce_size();
+  write_log(log_level::info, settings.pool,
+            fmt::format("node '{}' ({}) has joined with {} slots",
+                        session->name, session->place, session->slots));
+  return {};
+}
+
+void node_room::count_refused() {
+  std::lock_guard guard{mutex_};
+  ++counts_.refused;
+}
+
+void node_room::end(node_session& session, const std::string& why,
+                    bool in_order) {
+  {
+    std::lock_guard guard{mutex_};
+    if (session.over)
+      return;
+    session.over = true;
+    std::erase_if(sessions_,
+                  [&](const auto& x) { return x.get() == &session; });
+    for (auto& [id, chunk] : session.chunks) {
+      chunk->lost = true;
+      chunk->why = why;
+      chunk->changed.notify_all();
+    }
+    ++(in_order ? counts_.left : counts_.lost);
+    announce_size();
+  }
+  session.link->close();
+  write_log(in_order ? log_level::info : log_level::warning, settings.pool,
+            fmt::format("node '{}' ({}) {}: {}", session.name, session.place,
+                        in_order ? "has left" : "is lost", why));
+}
+
+void node_room::close() {
+  std::vector<caf::actor_addr> all;
+  {
+    std::lock_guard guard{mutex_};
+    if (closed_)
+      return;
+    closed_ = true;
+    ++changes_;
+    freed_.notify_all();
+    all.push_back(door_);
+    for (const auto& x : sessions_)
+      all.push_back(x->ear);
+  }
+  for (const auto& x : all)
+    if (auto to = caf::actor_cast<caf::actor>(x))
+      compat::tell(to, leave_atom_v);
+}
+
+// -- what a node says ---------------------------------------------------------
+
+std::string node_room::handle(node_session& from, const std::string& message) {
+  switch (wire::read_header(message)->kind) {
+  case wire::kind::ping:
+    return {};
+  case wire::kind::ack: {
+    auto bytes = wire::read_ack(message);
+    if (!bytes)
+      return "an acknowledgement that does not decode";
+    from.link->acked(*bytes);
+    return {};
+  }
+  case wire::kind::drain: {
+    std::lock_guard guard{mutex_};
+    if (!from.draining && !from.over) {
+      from.draining = true;
+      announce_size();
+      write_log(log_level::info, settings.pool,
+                fmt::format("node '{}' ({}) takes no more calls", from.name,
+                            from.place));
+    }
+    return {};
+  }
+  case wire::kind::give_back: {
+    auto what = wire::read_chunk(message);
+    if (!what)
+      return "a message that does not decode";
+    std::lock_guard guard{mutex_};
+    auto at = from.chunks.find(what->chunk);
+    if (at == from.chunks.end())
+      return {};
+    auto& chunk = *at->second;
+    if (what->from < chunk.answered + 1 || what->from > chunk.given_back)
+      return "calls given back that it has answered";
+    chunk.given_back = std::min(what->from, chunk.size);
+    chunk.changed.notify_all();
+    return {};
+  }
+  case wire::kind::answers: {
+    auto what = wire::read_answers(message);
+    if (!what)
+      return "answers that do not decode";
+    std::lock_guard guard{mutex_};
+    auto at = from.chunks.find(what->chunk);
+    // Of one that was cancelled.
+    if (at == from.chunks.end())
+      return {};
+    auto& chunk = *at->second;
+    if (chunk.last || what->first != chunk.answered
+        || what->answers.size() > chunk.size - chunk.answered)
+      return "answers to what it was not asked";
+    chunk.answered += static_cast<std::uint32_t>(what->answers.size());
+    from.answered += what->answers.size();
+    for (auto& x : what->answers)
+      chunk.fresh.push_back(std::move(x));
+    chunk.last = what->last;
+    chunk.changed.notify_all();
+    return {};
+  }
+  default:
+    return "a message that a node has no business to send";
+  }
+}
+
+node_stats node_room::stats() const {
+  std::lock_guard guard{mutex_};
+  auto result = counts_;
+  for (const auto& x : sessions_)
+    result.nodes.push_back(
+        {x->name, x->place, x->slots, x->busy, x->answered, x->draining});
+  return result;
+}
+
+} // namespace troupe
