@@ -1,7 +1,5 @@
 #include "troupe/node_door.hpp"
 
-#include <unistd.h>
-
 #include <caf/io/middleman.hpp>
 
 #include <fmt/format.h>
@@ -36,12 +34,6 @@ caf::expected<std::uint16_t> publish(caf::actor_system& system,
 }
 
 } // namespace
-
-std::string this_place() {
-  char host[256] = {};
-  ::gethostname(host, sizeof(host) - 1);
-  return fmt::format("{}, process {}", host, ::getpid());
-}
 
 // -- the door -----------------------------------------------------------------
 
@@ -110,8 +102,7 @@ void node_door::take_in(const std::string& message, const caf::actor& node) {
     refuse(node, head->session, who, why.what());
     return;
   }
-  session->ear = ear.address();
-  if (auto why = room_->join(session); !why.empty()) {
+  if (auto why = room_->join(session, ear); !why.empty()) {
     refuse(node, head->session, who, why);
     compat::tell(ear, leave_atom_v);
     return;
@@ -147,24 +138,14 @@ caf::behavior node_ear::make_behavior() {
   return {
       // The session has begun.
       [this](node_atom) {
-        const auto& how = room_->settings;
-        wire::welcome_message answer{
-            how.pool,
-            this_place(),
-            static_cast<std::uint64_t>(how.heartbeat.count()),
-            static_cast<std::uint64_t>(how.timeout.count()),
-            how.window,
-            how.max_message};
-        auto me = caf::actor_cast<caf::actor>(self_);
-        compat::tell(node_, node_atom_v, wire::write(session_->number, answer),
-                     me);
         // CAF tells at once when the connection breaks.
         node_->attach_functor([me = address()](const caf::error&) {
           if (auto to = caf::actor_cast<caf::actor>(me))
             compat::tell(to, leave_atom_v, std::string{});
         });
         node_ = nullptr;
-        compat::tell_after(how.heartbeat, me, tick_atom_v);
+        compat::tell_after(room_->settings.heartbeat,
+                           caf::actor_cast<caf::actor>(self_), tick_atom_v);
       },
       [this](node_atom, std::string& message) { hear(message); },
       [this](tick_atom) { beat(); },

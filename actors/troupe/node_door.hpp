@@ -74,7 +74,4 @@ caf::actor open_door(caf::actor_system& system,
                      const std::shared_ptr<node_room>& room,
                      const node_address& where, std::uint16_t& port);
 
-/// The name of this machine and the number of this process, for people.
-std::string this_place();
-
 } // namespace troupe

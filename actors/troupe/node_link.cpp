@@ -48,6 +48,12 @@ bool node_link::send_part(std::string part, const std::stop_token& stop) {
   return true;
 }
 
+void node_link::greet(std::string message, const caf::actor& me) {
+  std::lock_guard guard{mutex_};
+  if (peer_)
+    compat::tell(peer_, node_atom_v, std::move(message), me);
+}
+
 void node_link::post(std::string message) {
   std::lock_guard guard{mutex_};
   if (!peer_)
@@ -64,6 +70,11 @@ void node_link::acked(std::uint64_t bytes) {
     acked_ = std::min(std::max(acked_, bytes), sent_);
   }
   changed_.notify_all();
+}
+
+std::uint64_t node_link::under_way() const {
+  std::lock_guard guard{mutex_};
+  return sent_ - acked_;
 }
 
 void node_link::close() {

@@ -37,11 +37,18 @@ public:
   bool send(const std::string& message, std::uint64_t transfer,
             const std::stop_token& stop = {});
 
+  /// Sends the first message, and with it whom to answer.
+  void greet(std::string message, const caf::actor& me);
+
   /// Sends a small message at once, whatever is under way.
   void post(std::string message);
 
   /// So many bytes have arrived.
   void acked(std::uint64_t bytes);
+
+  /// Returns how many bytes were sent that have not arrived, as far as the
+  /// other side has said.
+  std::uint64_t under_way() const;
 
   /// Sends nothing any more, and lets go who waits.
   void close();
@@ -51,7 +58,7 @@ private:
 
   const std::uint64_t session_;
   const std::uint64_t window_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable_any changed_;
   // Null once it is closed.
   caf::actor peer_;

@@ -351,6 +351,12 @@ std::string to_text(const node_address& where) {
              : fmt::format("[{}]:{}", where.host, where.port);
 }
 
+std::string this_place() {
+  char host[256] = {};
+  ::gethostname(host, sizeof(host) - 1);
+  return fmt::format("{}, process {}", host, ::getpid());
+}
+
 bool is_loopback(const std::string& host) {
   if (host == "localhost")
     return true;

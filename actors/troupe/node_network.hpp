@@ -62,6 +62,9 @@ node_address parse_address(const std::string& key, const std::string& text);
 
 std::string to_text(const node_address& where);
 
+/// Returns the name of this machine and the number of this process, for people.
+std::string this_place();
+
 /// Returns whether the host is this machine, and seen by nobody else.
 bool is_loopback(const std::string& host);
 

@@ -11,6 +11,7 @@
 #include "troupe/dispatcher.hpp"
 #include "troupe/log.hpp"
 #include "troupe/messages.hpp"
+#include "troupe/node_network.hpp"
 #include "troupe/remote_failure.hpp"
 
 namespace troupe {
@@ -365,7 +366,9 @@ void node_room::announce_size() {
                  std::clamp<std::uint64_t>(slots, 1, defaults::workers_limit));
 }
 
-std::string node_room::join(const std::shared_ptr<node_session>& session) {
+std::string node_room::join(const std::shared_ptr<node_session>& session,
+                            const caf::actor& ear) {
+  session->ear = ear.address();
   std::shared_ptr<node_session> former;
   {
     std::lock_guard guard{mutex_};
@@ -391,6 +394,15 @@ std::string node_room::join(const std::shared_ptr<node_session>& session) {
   if (former)
     end(*former, "it has begun another session", false);
   std::lock_guard guard{mutex_};
+  // Before any worker can send calls there.
+  session->link->greet(
+      wire::write(session->number,
+                  wire::welcome_message{
+                      settings.pool, this_place(),
+                      static_cast<std::uint64_t>(settings.heartbeat.count()),
+                      static_cast<std::uint64_t>(settings.timeout.count()),
+                      settings.window, settings.max_message}),
+      ear);
   sessions_.push_back(session);
   ++counts_.joined;
   announce_size();
@@ -515,8 +527,8 @@ node_stats node_room::stats() const {
   std::lock_guard guard{mutex_};
   auto result = counts_;
   for (const auto& x : sessions_)
-    result.nodes.push_back(
-        {x->name, x->place, x->slots, x->busy, x->answered, x->draining});
+    result.nodes.push_back({x->name, x->place, x->slots, x->busy, x->answered,
+                            x->link->under_way(), x->draining});
   return result;
 }
 

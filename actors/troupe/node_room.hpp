@@ -45,6 +45,9 @@ struct node_info {
   std::uint32_t busy;
   /// How many calls it has answered in this session.
   std::uint64_t answered;
+  /// How many bytes were sent to it that it has not taken yet, as far as it has
+  /// said.
+  std::uint64_t under_way;
   /// Whether it takes no more calls, since it is about to leave.
   bool draining;
 };
@@ -115,9 +118,10 @@ public:
 
   void set_door(const caf::actor& door);
 
-  /// Takes a node in; ends its former session, if it has one. Returns why not,
-  /// or nothing.
-  std::string join(const std::shared_ptr<node_session>& session);
+  /// Takes a node in, which is welcomed and told who hears it from now on; ends
+  /// its former session, if it has one. Returns why not, or nothing.
+  std::string join(const std::shared_ptr<node_session>& session,
+                   const caf::actor& ear);
 
   void count_refused();
 

@@ -22,7 +22,6 @@
 #include "troupe/config.hpp"
 #include "troupe/messages.hpp"
 #include "troupe/node_agent.hpp"
-#include "troupe/node_door.hpp"
 #include "troupe/node_network.hpp"
 #include "troupe/run_if_worker.hpp"
 

@@ -373,7 +373,7 @@ std::optional<std::string> read_text(std::string_view message) {
 
 std::optional<std::string> assembly::take(const piece_message& piece) {
   if (piece.bytes.empty() || piece.bytes.size() > piece_size
-      || piece.total > largest_)
+      || piece.total > largest_ || piece.bytes.size() > piece.total)
     return {};
   auto at = std::find_if(open_.begin(), open_.end(), [&](const transfer& x) {
     return x.number == piece.transfer;
@@ -384,10 +384,10 @@ std::optional<std::string> assembly::take(const piece_message& piece) {
     open_.push_back({piece.transfer, piece.total, {}});
     at = std::prev(open_.end());
   }
-  // Room is made as bytes arrive, not as they are announced.
   if (piece.total != at->total
       || piece.bytes.size() > at->total - at->bytes.size())
     return {};
+  // Room is made as bytes arrive, not as they are announced.
   at->bytes.append(piece.bytes);
   if (at->bytes.size() < at->total)
     return std::string{};

@@ -3,6 +3,7 @@
 // and nothing is left behind. With real processes, of support/worker_program.
 
 #include "actor_ways.hpp"
+#include "end_of_process.hpp"
 #include "gate.hpp"
 #include "gate_folder.hpp"
 #include "manual_clock.hpp"
@@ -29,6 +30,7 @@
 
 using namespace std::chrono_literals;
 
+using test::end_of_process;
 using test::hear;
 using test::way;
 using troupe::ec;
@@ -71,23 +73,6 @@ std::size_t letters_in(const std::string& path) {
   return static_cast<std::size_t>(
       std::distance(std::istreambuf_iterator<char>{file}, {}));
 }
-
-/// Blocks until a process that is not a child of this one has ended.
-class end_of_process {
-public:
-  explicit end_of_process(pid_t pid) : end_{troupe::open_end_signal(pid)} {}
-
-  bool known() const { return end_.get() >= 0; }
-
-  void wait() const {
-    pollfd fd{end_.get(), POLLIN, 0};
-    while (::poll(&fd, 1, -1) < 0) {
-    }
-  }
-
-private:
-  troupe::unique_fd end_;
-};
 
 bool is_child(int pid) {
   return ::waitid(P_PID, static_cast<id_t>(pid), nullptr,

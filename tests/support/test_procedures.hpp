@@ -103,6 +103,15 @@ inline constexpr troupe::procedure<"hold", int(std::string folder)> hold;
 inline constexpr troupe::procedure<"hold_deaf", int(std::string folder)>
     hold_deaf;
 
+/// As `hold`, leaves a letter in the file "letters" of the folder, and may run
+/// twice.
+inline constexpr troupe::procedure<"hold_again", int(std::string folder)>
+    hold_again{troupe::idempotent};
+
+/// As above, and may not run twice.
+inline constexpr troupe::procedure<"hold_counted", int(std::string folder)>
+    hold_counted;
+
 /// Later, when the FIFO "open" says so, sends what nobody has asked for.
 inline constexpr troupe::procedure<"chatter", void(std::string folder)> chatter;
 
@@ -201,6 +210,16 @@ inline troupe::procedures all_procedures() {
       .add(hold_deaf,
            [](const std::string& folder) {
              std::signal(SIGTERM, SIG_IGN);
+             return pass_gate(folder);
+           })
+      .add(hold_again,
+           [](const std::string& folder) {
+             append_letter(folder + "/letters");
+             return pass_gate(folder);
+           })
+      .add(hold_counted,
+           [](const std::string& folder) {
+             append_letter(folder + "/letters");
              return pass_gate(folder);
            })
       .add(chatter, [](std::string folder) {
