@@ -99,6 +99,10 @@ public:
     std::lock_guard guard{room_.mutex_};
     node->chunks.erase(id);
     --node->busy;
+    if (node->draining && !node->over) {
+      room_.announce_size();
+      return;
+    }
     ++room_.changes_;
     room_.freed_.notify_all();
   }
@@ -356,9 +360,9 @@ void node_room::set_door(const caf::actor& door) {
 // Under the lock, so that the last number is the one that holds.
 void node_room::announce_size() {
   std::uint64_t slots = 0;
+  // What a node that leaves still runs, keeps workers busy.
   for (const auto& x : sessions_)
-    if (!x->draining)
-      slots += x->slots;
+    slots += x->draining ? x->busy : x->slots;
   ++changes_;
   freed_.notify_all();
   if (auto to = caf::actor_cast<caf::actor>(coordinator_))
@@ -503,11 +507,11 @@ std::string node_room::handle(node_session& from, const std::string& message) {
       return "answers that do not decode";
     std::lock_guard guard{mutex_};
     auto at = from.chunks.find(what->chunk);
-    // Of one that was cancelled.
-    if (at == from.chunks.end())
+    // Of one that is over: it was cancelled, or answered before.
+    if (at == from.chunks.end() || at->second->last)
       return {};
     auto& chunk = *at->second;
-    if (chunk.last || what->first != chunk.answered
+    if (what->first != chunk.answered
         || what->answers.size() > chunk.size - chunk.answered)
       return "answers to what it was not asked";
     chunk.answered += static_cast<std::uint32_t>(what->answers.size());

@@ -81,8 +81,10 @@ child_process start_node(std::uint16_t port, const std::string& name,
                                    "--processes",
                                    std::to_string(processes)};
   command.insert(command.end(), more.begin(), more.end());
-  return child_process{std::move(command),
-                       output.empty() ? (getenv("NODE_LOG") ? getenv("NODE_LOG") : "/dev/null") : output};
+  return child_process{
+      std::move(command),
+      output.empty() ? (getenv("NODE_LOG") ? getenv("NODE_LOG") : "/dev/null")
+                     : output};
 }
 
 /// What an operation failed with; the code is `ec{}` if it did not.
@@ -556,15 +558,17 @@ TEST_CASE("without any node, requests wait, and their deadlines hold",
 TEST_CASE("without any node, the queue is bounded", "[node_pool]") {
   hall h{{.max_queued = 2, .on_full = troupe::on_full::reject}};
   std::vector<troupe::operation<int>> ops;
-  for (int i = 0; i < 8; ++i)
+  for (int i = 0; i < 8; ++i) {
     ops.push_back(h.pool.call(test::add, i, 1).start());
+    // The first one is with the worker, and two wait.
+    eventually([&] { return h.pool.stats().busy == 1; });
+  }
   auto outcomes = troupe::gather_settled(std::move(ops));
   auto waiting = std::move(outcomes).start();
   auto node = start_node(h.pool.port(), "late");
   std::size_t full = 0;
   for (const auto& x : waiting.get())
     full += x.code() == ec::queue_full;
-  // One is with the worker, and two wait.
   CHECK(full == 5);
 }
 
