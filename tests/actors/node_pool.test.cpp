@@ -5,13 +5,11 @@
 
 #include "actor_ways.hpp"
 #include "captured_log.hpp"
-#include "child_process.hpp"
 #include "end_of_process.hpp"
 #include "gate.hpp"
 #include "gate_folder.hpp"
 #include "manual_clock.hpp"
-#include "programs.hpp"
-#include "test_procedures.hpp"
+#include "node_world.hpp"
 
 #include "troupe/messages.hpp"
 #include "troupe/node_pool.hpp"
@@ -27,10 +25,8 @@
 #include <caf/scoped_actor.hpp>
 
 #include <algorithm>
-#include <fstream>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 using namespace std::chrono_literals;
@@ -39,91 +35,19 @@ namespace wire = troupe::wire;
 
 using test::child_process;
 using test::end_of_process;
+using test::eventually;
+using test::failure_of;
+using test::hall;
 using test::hear;
+using test::letters_in;
+using test::lines_of;
+using test::network;
+using test::start_node;
+using test::text_of;
 using test::way;
 using troupe::ec;
 using troupe::node_options;
 using troupe::node_pool;
-
-namespace {
-
-/// An actor system that takes part in the network.
-struct network {
-  explicit network(const troupe::node_network& how = {}) {
-    troupe::load_nodes(cfg, how);
-    system.emplace(cfg);
-  }
-
-  troupe::config cfg;
-  std::optional<caf::actor_system> system;
-};
-
-/// A pool of nodes.
-struct hall {
-  explicit hall(node_options options = {})
-      : pool{*net.system, test::all_procedures(), std::move(options)} {}
-
-  network net;
-  node_pool pool;
-};
-
-/// A node of so many processes.
-child_process start_node(std::uint16_t port, const std::string& name,
-                         int processes = 1, const std::string& output = {},
-                         const std::vector<std::string>& more = {}) {
-  std::vector<std::string> command{TROUPE_NODE,
-                                   "--connect",
-                                   "127.0.0.1:" + std::to_string(port),
-                                   "--load",
-                                   TROUPE_PROCEDURES_MODULE,
-                                   "--name",
-                                   name,
-                                   "--processes",
-                                   std::to_string(processes)};
-  command.insert(command.end(), more.begin(), more.end());
-  return child_process{
-      std::move(command),
-      output.empty() ? (getenv("NODE_LOG") ? getenv("NODE_LOG") : "/dev/null")
-                     : output};
-}
-
-/// What an operation failed with; the code is `ec{}` if it did not.
-struct failed {
-  ec code{};
-  std::string text;
-};
-
-template <class T>
-failed failure_of(troupe::operation<T> op) {
-  auto outcome = troupe::gather_settled(std::move(op)).get();
-  const auto& first = std::get<0>(outcome);
-  return {first.code(), std::string{first.what()}};
-}
-
-std::size_t letters_in(const std::string& path) {
-  std::ifstream file{path};
-  return static_cast<std::size_t>(
-      std::distance(std::istreambuf_iterator<char>{file}, {}));
-}
-
-std::string text_of(const std::string& path) {
-  std::ifstream file{path};
-  return {std::istreambuf_iterator<char>{file}, {}};
-}
-
-std::ptrdiff_t lines_of(const std::string& path) {
-  auto text = text_of(path);
-  return std::count(text.begin(), text.end(), '\n');
-}
-
-/// Waits until the pool has noticed.
-template <class Condition>
-void eventually(Condition holds) {
-  while (!holds())
-    std::this_thread::yield();
-}
-
-} // namespace
 
 // -- calls --------------------------------------------------------------------
 

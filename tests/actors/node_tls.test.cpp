@@ -1,0 +1,310 @@
+// What a pool of nodes promises to those who are not on its machine: whoever
+// has no certificate of its authority gets nowhere, and harms nobody. With
+// certificates that demos/certificates makes.
+
+#include "gate_folder.hpp"
+#include "node_world.hpp"
+
+#include "troupe/unique_fd.hpp"
+
+#include <catch2/catch.hpp>
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
+#include <caf/io/middleman.hpp>
+
+#include <cstdlib>
+#include <filesystem>
+
+#if TROUPE_TLS
+
+#  include <caf/openssl/manager.hpp>
+
+using namespace std::chrono_literals;
+
+using test::child_process;
+using test::eventually;
+using test::hall;
+using test::network;
+using test::start_node;
+using test::text_of;
+using troupe::ec;
+using troupe::tls_files;
+
+namespace {
+
+bool run(const std::string& command) {
+  return std::system(("(" + command + ") >/dev/null 2>&1").c_str()) == 0;
+}
+
+/// What an authority has made. Once for each process that asks, since keys take
+/// their time.
+class authority {
+public:
+  authority() {
+    REQUIRE(run(std::string{TROUPE_CERTIFICATES} + ' ' + folder_.path()));
+  }
+
+  std::string file(const std::string& name) const { return folder_.file(name); }
+
+  tls_files pool() const {
+    return {file("pool.pem"), file("pool.key"), file("ca.pem")};
+  }
+
+  tls_files node() const {
+    return {file("node.pem"), file("node.key"), file("ca.pem")};
+  }
+
+private:
+  test::gate_folder folder_;
+};
+
+const authority& ours() {
+  static authority instance;
+  return instance;
+}
+
+const authority& somebody_elses() {
+  static authority instance;
+  return instance;
+}
+
+std::vector<std::string> as_arguments(const tls_files& files) {
+  return {"--cert", files.certificate, "--key", files.key, "--ca", files.ca};
+}
+
+/// What a node says that gives up at once if it is not let in.
+std::string said_by(std::uint16_t port, std::vector<std::string> more,
+                    int status) {
+  test::gate_folder folder;
+  more.emplace_back("--once");
+  auto node = start_node(port, "stranger", 1, folder.file("said"), more);
+  CHECK(node.wait() == status);
+  return text_of(folder.file("said"));
+}
+
+/// A socket that is connected to the port.
+troupe::unique_fd connect_to(std::uint16_t port) {
+  troupe::unique_fd result{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+  sockaddr_in where{};
+  where.sin_family = AF_INET;
+  where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  where.sin_port = htons(port);
+  REQUIRE(::connect(result.get(), reinterpret_cast<sockaddr*>(&where),
+                    sizeof(where))
+          == 0);
+  return result;
+}
+
+std::string refusal_of(const tls_files& files) {
+  troupe::config cfg;
+  try {
+    troupe::load_nodes(cfg, {files});
+    return "it was accepted";
+  } catch (const troupe::failure& why) {
+    return why.code() == ec::invalid_option ? why.what() : "another code";
+  }
+}
+
+} // namespace
+
+// -- who is let in ------------------------------------------------------------
+
+TEST_CASE("with certificates of one authority, a node works over TLS",
+          "[node_tls]") {
+  hall h{{}, {ours().pool()}};
+  auto node =
+      start_node(h.pool.port(), "a", 1, {}, as_arguments(ours().node()));
+  CHECK(h.pool.call(test::add, 2, 3).get() == 5);
+  std::string large(4 * 1024 * 1024, 'x');
+  CHECK(h.pool.call(test::echo, large).get() == large);
+  node.signal(SIGTERM);
+  CHECK(node.wait() == 0);
+}
+
+TEST_CASE("with certificates, other interfaces can be listened on",
+          "[node_tls]") {
+  hall h{{.listen = {"0.0.0.0", 0}}, {ours().pool()}};
+  auto node =
+      start_node(h.pool.port(), "a", 1, {}, as_arguments(ours().node()));
+  CHECK(h.pool.call(test::add, 2, 3).get() == 5);
+}
+
+TEST_CASE("an address that this machine does not have is one error",
+          "[node_tls]") {
+  network net{{ours().pool()}};
+  try {
+    troupe::node_pool pool{
+        *net.system, test::all_procedures(), {.listen = {"192.0.2.1", 0}}};
+    FAIL("it was made");
+  } catch (const troupe::failure& why) {
+    CHECK(why.code() == ec::invalid_option);
+    CHECK_THAT(why.what(), Catch::Contains("192.0.2.1")
+                               && Catch::Contains("Cannot assign requested "
+                                                  "address"));
+  }
+}
+
+// -- who is not ---------------------------------------------------------------
+
+TEST_CASE("a node whose certificate another authority has signed is refused",
+          "[node_tls]") {
+  hall h{{}, {ours().pool()}};
+  // It trusts our authority, and has a certificate of another one; its own
+  // check is gone round by one file with both authorities.
+  test::gate_folder folder;
+  auto both = folder.file("both.pem");
+  REQUIRE(run("cat " + ours().file("ca.pem") + ' '
+              + somebody_elses().file("ca.pem") + " >" + both));
+  auto stranger = somebody_elses().node();
+  stranger.ca = both;
+  CHECK_THAT(said_by(h.pool.port(), as_arguments(stranger), 1),
+             Catch::Contains("does not accept our certificate"));
+  CHECK(h.pool.nodes().joined == 0);
+  auto node =
+      start_node(h.pool.port(), "a", 1, {}, as_arguments(ours().node()));
+  CHECK(h.pool.call(test::add, 2, 3).get() == 5);
+}
+
+TEST_CASE("a node does not trust a pool of another authority", "[node_tls]") {
+  hall h{{}, {somebody_elses().pool()}};
+  CHECK_THAT(said_by(h.pool.port(), as_arguments(ours().node()), 1),
+             Catch::Contains("its certificate is not accepted"));
+}
+
+TEST_CASE("a node cannot pose as the pool", "[node_tls]") {
+  hall h{{}, {ours().node()}};
+  CHECK_THAT(said_by(h.pool.port(), as_arguments(ours().node()), 1),
+             Catch::Contains("its certificate is not accepted")
+                 && Catch::Contains("purpose"));
+}
+
+TEST_CASE("a node without certificates is not heard", "[node_tls]") {
+  hall h{{}, {ours().pool()}};
+  CHECK_THAT(said_by(h.pool.port(), {}, 1),
+             Catch::Contains("wants certificates"));
+  CHECK(h.pool.nodes().joined == 0);
+}
+
+TEST_CASE("a node with certificates does not speak to a pool without",
+          "[node_tls]") {
+  hall h;
+  CHECK_THAT(said_by(h.pool.port(), as_arguments(ours().node()), 1),
+             Catch::Contains("no TLS handshake"));
+}
+
+TEST_CASE(
+    "an HTTP request, garbage and handshakes that are never finished harm "
+    "nobody",
+    "[node_tls]") {
+  hall h{{}, {ours().pool()}};
+  std::vector<troupe::unique_fd> silent;
+  for (int i = 0; i < 30; ++i)
+    silent.push_back(connect_to(h.pool.port()));
+  for (const std::string text :
+       {"GET / HTTP/1.0\r\n\r\n", "\x16\x03\x01\x02", "xyzxyzxyzxyz"}) {
+    auto fd = connect_to(h.pool.port());
+    CHECK(::send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL)
+          == static_cast<ssize_t>(text.size()));
+    silent.push_back(std::move(fd));
+  }
+  auto node =
+      start_node(h.pool.port(), "a", 1, {}, as_arguments(ours().node()));
+  CHECK(h.pool.call(test::add, 2, 3).get() == 5);
+  silent.clear();
+  CHECK(h.pool.call(test::add, 2, 3).get() == 5);
+  CHECK(h.pool.nodes().lost == 0);
+}
+
+// -- files --------------------------------------------------------------------
+
+TEST_CASE("certificates are checked before anything starts", "[node_tls]") {
+  test::gate_folder folder;
+  auto empty = folder.file("empty");
+  std::ofstream{empty};
+  auto text = folder.file("text");
+  std::ofstream{text} << "no certificate\n";
+  auto good = ours().pool();
+  struct bad {
+    tls_files files;
+    const char* text;
+  };
+  for (const auto& x : {
+           bad{{good.certificate, good.key, {}}, "there is no authority"},
+           bad{{good.certificate, {}, good.ca}, "there is no key"},
+           bad{{{}, good.key, good.ca}, "there is no certificate"},
+           bad{{"/no/such.pem", good.key, good.ca}, "No such file"},
+           bad{{good.certificate, "/no/such.key", good.ca}, "No such file"},
+           bad{{good.certificate, good.key, "/no/such.ca"}, "No such file"},
+           bad{{folder.path(), good.key, good.ca}, "holds no certificate"},
+           bad{{empty, good.key, good.ca}, "holds no certificate"},
+           bad{{good.certificate, text, good.ca}, "holds no private key"},
+           bad{{good.certificate, good.key, text}, "holds no certificate"},
+           bad{{good.certificate, ours().node().key, good.ca},
+               "not that of the certificate"},
+           bad{{good.certificate, good.key, somebody_elses().pool().ca},
+               "not signed by the authority"},
+       }) {
+    CAPTURE(x.text);
+    auto why = refusal_of(x.files);
+    CHECK_THAT(why, Catch::StartsWith("node_network.tls: ")
+                        && Catch::Contains(x.text)
+                        && Catch::Contains("demos/certificates"));
+    CHECK(why.find('\n') == why.npos);
+  }
+}
+
+TEST_CASE("a certificate that has expired is refused", "[node_tls]") {
+  test::gate_folder folder;
+  auto old = folder.file("old.pem");
+  REQUIRE(run("openssl req -new -key " + ours().file("node.key")
+              + " -subj /CN=old -out " + folder.file("old.csr")
+              + " && openssl x509 -req -in " + folder.file("old.csr") + " -CA "
+              + ours().file("ca.pem") + " -CAkey " + ours().file("ca.key")
+              + " -set_serial 7 -days -1 -out " + old));
+  auto files = ours().node();
+  files.certificate = old;
+  CHECK_THAT(refusal_of(files), Catch::Contains("has expired"));
+}
+
+TEST_CASE("a key with a pass phrase is refused, and nobody is asked for it",
+          "[node_tls]") {
+  test::gate_folder folder;
+  auto locked = folder.file("locked.key");
+  REQUIRE(run("openssl ec -in " + ours().file("node.key")
+              + " -aes128 -passout pass:secret -out " + locked));
+  auto files = ours().node();
+  files.key = locked;
+  CHECK_THAT(refusal_of(files), Catch::Contains("pass phrase"));
+}
+
+TEST_CASE("troupe-node refuses bad certificates before it starts",
+          "[node_tls]") {
+  auto files = ours().node();
+  files.key = ours().pool().key;
+  CHECK_THAT(said_by(1, as_arguments(files), 2),
+             Catch::Contains("not that of the certificate"));
+}
+
+TEST_CASE("an OpenSSL module without certificates, which would let in anybody, "
+          "is refused",
+          "[node_tls]") {
+  troupe::config cfg;
+  troupe::load_nodes(cfg);
+  cfg.load<caf::openssl::manager>();
+  caf::actor_system sys{cfg};
+  try {
+    troupe::node_pool pool{sys, test::all_procedures()};
+    FAIL("it was made");
+  } catch (const troupe::failure& why) {
+    CHECK(why.code() == ec::invalid_option);
+    CHECK_THAT(why.what(), Catch::Contains("let in anybody"));
+  }
+}
+
+TEST_CASE("the script of certificates says what it wants", "[node_tls]") {
+  CHECK_FALSE(run(TROUPE_CERTIFICATES));
+}
+
+#endif
