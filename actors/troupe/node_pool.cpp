@@ -144,6 +144,7 @@ std::shared_ptr<node_host> make_host(caf::actor_system& system,
   check(system, options);
   pool_options common{.name = options.name,
                       .workers = 1,
+                      .min_workers = 0,
                       .max_queued = options.max_queued,
                       .on_full = options.on_full,
                       .spin = options.spin,

@@ -169,6 +169,9 @@ std::size_t node_room::make(context& ctx, const procedure_info& what,
   std::size_t made = 0;
   std::size_t tried = 0;
   for (;;) {
+    // What is thrown from here on belongs to the first one without an outcome.
+    if (made > 0)
+      chunk.done(made);
     const auto base = made;
     under_way way{*this, acquire(ctx, what, stop),
                   static_cast<std::uint32_t>(n - base)};
