@@ -206,32 +206,6 @@ void node_ear::leave(const std::string& why, bool in_order) {
   quit();
 }
 
-// -- the end ------------------------------------------------------------------
-
-node_usher::node_usher(caf::actor_config& cfg,
-                       std::vector<caf::actor_addr> others)
-    : caf::event_based_actor{cfg}, others_{std::move(others)} {}
-
-caf::behavior node_usher::make_behavior() {
-  await_gone(others_);
-  return {};
-}
-
-void close_room(caf::actor_system& system, node_room& room) {
-  auto all = room.close();
-  if (all.empty())
-    return;
-  for (const auto& x : all)
-    if (auto to = caf::actor_cast<caf::actor>(x))
-      compat::tell(to, leave_atom_v);
-  try {
-    compat::spawn_thread<node_usher>(system, "the end of a pool",
-                                     std::move(all));
-  } catch (const failure&) {
-    // Without a thread nobody is seen out, which mostly goes well, too.
-  }
-}
-
 // -- opening ------------------------------------------------------------------
 
 caf::actor open_door(caf::actor_system& system,
@@ -250,7 +224,7 @@ caf::actor open_door(caf::actor_system& system,
   room->set_door(door);
   auto got = publish(system, door, where);
   if (!got) {
-    close_room(system, *room);
+    room->close();
     refuse(describe(got.error()));
   }
   port = *got;

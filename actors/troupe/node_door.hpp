@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include <caf/event_based_actor.hpp>
 
@@ -67,20 +66,6 @@ private:
   caf::strong_actor_ptr self_;
 };
 
-/// Sees all others out, so that the system can end: an actor of which no other
-/// machine knows.
-class node_usher : public caf::event_based_actor {
-public:
-  node_usher(caf::actor_config& cfg, std::vector<caf::actor_addr> others);
-
-  caf::behavior make_behavior() override;
-
-  const char* name() const override { return "troupe.node_usher"; }
-
-private:
-  const std::vector<caf::actor_addr> others_;
-};
-
 /// Opens the door of a pool. Returns it, and sets `port` to the one that it
 /// got.
 ///
@@ -88,8 +73,5 @@ private:
 caf::actor open_door(caf::actor_system& system,
                      const std::shared_ptr<node_room>& room,
                      const node_address& where, std::uint16_t& port);
-
-/// Lets all nodes go, and closes the door. Nobody will call.
-void close_room(caf::actor_system& system, node_room& room);
 
 } // namespace troupe

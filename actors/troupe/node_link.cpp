@@ -1,7 +1,6 @@
 #include "troupe/node_link.hpp"
 
 #include <algorithm>
-#include <thread>
 
 #include "troupe/messages.hpp"
 
@@ -114,15 +113,6 @@ std::optional<std::string> node_inbox::take(std::string& arrived,
       return {};
   }
   return whole;
-}
-
-void await_gone(const std::vector<caf::actor_addr>& actors) {
-  auto until = std::chrono::steady_clock::now() + std::chrono::seconds{1};
-  // CAF has nothing that could be waited for.
-  for (const auto& x : actors)
-    while (caf::actor_cast<caf::strong_actor_ptr>(x)
-           && std::chrono::steady_clock::now() < until)
-      std::this_thread::sleep_for(std::chrono::microseconds{100});
 }
 
 } // namespace troupe

@@ -11,10 +11,8 @@
 #include <optional>
 #include <stop_token>
 #include <string>
-#include <vector>
 
 #include <caf/actor.hpp>
-#include <caf/actor_addr.hpp>
 
 #include "troupe/node_wire.hpp"
 
@@ -120,13 +118,5 @@ private:
   time_point heard_;
   time_point asked_;
 };
-
-/// Blocks until nobody refers to these actors any more, which have ended or are
-/// about to; for a second at the longest.
-///
-/// CAF 0.17 tells its network of the end of an actor that another machine knows
-/// by a message that refers to it. A system that ends before that message is
-/// read waits for the actor's thread, which waits for the reference to go.
-void await_gone(const std::vector<caf::actor_addr>& actors);
 
 } // namespace troupe

@@ -84,17 +84,15 @@ public:
 // Makes calls on the nodes of a pool.
 class node_host final : public procedure_host {
 public:
-  node_host(caf::actor_system& system, const procedures& known,
-            const node_options& options, effective_options common)
+  node_host(const procedures& known, const node_options& options,
+            effective_options common)
       : effective{std::move(common)},
         room{std::make_shared<node_room>(
             node_settings{options.name, options.heartbeat, options.timeout,
                           options.window, options.max_message})},
-        known_{known},
-        system_{system} {}
+        known_{known} {}
 
-  // Only where no pool came of it; else the room was closed with the pool.
-  ~node_host() override { close_room(system_, *room); }
+  ~node_host() override { room->close(); }
 
   const procedure_entry* find(const context& ctx,
                               const procedure_info& what) const override {
@@ -133,7 +131,6 @@ public:
 
 private:
   const procedures known_;
-  caf::actor_system& system_;
 };
 
 namespace {
@@ -154,8 +151,7 @@ std::shared_ptr<node_host> make_host(caf::actor_system& system,
   // A call that nobody wants any more ends: it makes no worker stuck. And how
   // many there are is up to the nodes.
   effective.max_run_time = nanoseconds{0};
-  auto host =
-      std::make_shared<node_host>(system, known, options, std::move(effective));
+  auto host = std::make_shared<node_host>(known, options, std::move(effective));
   open_door(system, host->room, options.listen, host->port);
   return host;
 }
@@ -177,9 +173,8 @@ node_pool::node_pool(caf::actor_system& system, std::shared_ptr<node_host> host)
   auto coordinator = actor();
   host_->room->bind(coordinator);
   // When the pool has ended, whoever still holds it, nobody is let in.
-  coordinator->attach_functor([&system, room = host_->room](const caf::error&) {
-    close_room(system, *room);
-  });
+  coordinator->attach_functor(
+      [room = host_->room](const caf::error&) { room->close(); });
 }
 
 std::uint16_t node_pool::port() const noexcept {

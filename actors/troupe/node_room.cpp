@@ -376,13 +376,6 @@ void node_room::announce_size() {
 std::string node_room::join(const std::shared_ptr<node_session>& session,
                             const caf::actor& ear) {
   session->ear = ear.address();
-  {
-    std::lock_guard guard{mutex_};
-    std::erase_if(ears_, [](const caf::actor_addr& x) {
-      return !caf::actor_cast<caf::strong_actor_ptr>(x);
-    });
-    ears_.push_back(session->ear);
-  }
   std::shared_ptr<node_session> former;
   {
     std::lock_guard guard{mutex_};
@@ -454,15 +447,22 @@ void node_room::end(node_session& session, const std::string& why,
                         in_order ? "has left" : "is lost", why));
 }
 
-std::vector<caf::actor_addr> node_room::close() {
-  std::lock_guard guard{mutex_};
-  if (std::exchange(closed_, true))
-    return {};
-  ++changes_;
-  freed_.notify_all();
-  auto result = std::move(ears_);
-  result.push_back(door_);
-  return result;
+void node_room::close() {
+  std::vector<caf::actor_addr> all;
+  {
+    std::lock_guard guard{mutex_};
+    if (closed_)
+      return;
+    closed_ = true;
+    ++changes_;
+    freed_.notify_all();
+    all.push_back(door_);
+    for (const auto& x : sessions_)
+      all.push_back(x->ear);
+  }
+  for (const auto& x : all)
+    if (auto to = caf::actor_cast<caf::actor>(x))
+      compat::tell(to, leave_atom_v);
 }
 
 // -- what a node says ---------------------------------------------------------

@@ -132,9 +132,8 @@ public:
   /// it is over.
   void end(node_session& session, const std::string& why, bool in_order);
 
-  /// Takes in nobody any more, and fails who waits for a slot. Returns the
-  /// actors that are to leave; nothing if it was closed before.
-  std::vector<caf::actor_addr> close();
+  /// Lets all nodes go. Nobody will call.
+  void close();
 
   node_stats stats() const;
 
@@ -167,8 +166,6 @@ private:
   // Weak: the coordinator's end is what ends this.
   caf::actor_addr coordinator_;
   caf::actor_addr door_;
-  // Those of all nodes, until CAF has let go of them.
-  std::vector<caf::actor_addr> ears_;
   std::uint64_t last_chunk_ = 0;
   std::uint64_t last_use_ = 0;
   bool closed_ = false;

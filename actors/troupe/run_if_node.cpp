@@ -300,9 +300,7 @@ private:
       compat::tell(agent, leave_atom_v);
       until = {};
     }
-    auto gone = agent.address();
     agent = nullptr;
-    await_gone({gone});
     switch (result.end.why) {
     case stay_end::how::refused:
       say(fmt::format("the pool at {} turns this node away: {}",
