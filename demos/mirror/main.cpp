@@ -11,8 +11,8 @@
 // Exit status: 0 when all URLs are there, 1 when some failed or the deadline
 // came first, 2 for bad usage, 130 after SIGINT.
 
-#include "folder.hpp"
 #include "options.hpp"
+#include "parts/folder.hpp"
 #include "run.hpp"
 #include "url_source.hpp"
 
@@ -61,7 +61,7 @@ std::string cut_short(const ending& end, const std::string& why) {
 }
 
 int run_once(options& opts, parts::interrupt& stopping,
-             std::shared_ptr<const folder> into,
+             std::shared_ptr<const parts::folder> into,
              std::shared_ptr<url_source> source) {
   caf::actor_system sys{opts};
   troupe::dashboard page{opts.dashboard()};
@@ -109,11 +109,11 @@ int main(int argc, char** argv) {
   // Before all other threads, which are to leave its signals alone.
   parts::interrupt stopping;
   std::shared_ptr<url_source> source;
-  std::shared_ptr<const folder> into;
+  std::shared_ptr<const parts::folder> into;
   try {
     opts.check();
     source = std::make_shared<url_source>(opts.arguments(), opts.list());
-    into = std::make_shared<const folder>(opts.into());
+    into = std::make_shared<const parts::folder>(opts.into(), "mirror");
   } catch (const std::exception& error) {
     return leave(bad_usage, error.what());
   }

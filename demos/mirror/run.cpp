@@ -100,7 +100,7 @@ public:
     auto& client = context.resource<troupe::http_client>();
     auto stop = context.stop_token();
     try {
-      part file{*into_};
+      parts::part file{*into_};
       auto answer = client.get(
           what_.url, stop, [&](std::string_view bytes) { file.write(bytes); });
       if (answer.status < 200 || answer.status >= 300)
@@ -119,7 +119,7 @@ public:
 
 private:
   download what_;
-  std::shared_ptr<const folder> into_;
+  std::shared_ptr<const parts::folder> into_;
   std::shared_ptr<live> live_;
   std::stop_token stop_run_;
   // Shared by a request and its hedge.
@@ -161,8 +161,9 @@ bool run::is_cut(const std::exception_ptr& why) {
 // -- all of them --------------------------------------------------------------
 
 run::run(caf::actor_system& sys, settings how,
-         std::shared_ptr<const folder> into, std::shared_ptr<url_source> source,
-         std::stop_token stop, failure_sink on_failure)
+         std::shared_ptr<const parts::folder> into,
+         std::shared_ptr<url_source> source, std::stop_token stop,
+         failure_sink on_failure)
     : how_{how},
       into_{std::move(into)},
       source_{std::move(source)},
@@ -185,7 +186,7 @@ parts::progress run::look() const {
 }
 
 // Reads until there is something to fetch, or to tell.
-run::found run::read_some(url_source& source, const folder& into) {
+run::found run::read_some(url_source& source, const parts::folder& into) {
   found result;
   // One that may have to be waited for is asked for before the next is read.
   auto most = source.may_block() ? 1 : read_ahead;

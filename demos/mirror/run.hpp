@@ -3,7 +3,7 @@
 // is where the demo meets troupe.
 #pragma once
 
-#include "folder.hpp"
+#include "parts/folder.hpp"
 #include "place.hpp"
 #include "url_source.hpp"
 
@@ -64,7 +64,8 @@ public:
 
   /// @param stop ends the run early: nothing new is started, what runs is asked
   ///        to stop.
-  run(caf::actor_system& sys, settings how, std::shared_ptr<const folder> into,
+  run(caf::actor_system& sys, settings how,
+      std::shared_ptr<const parts::folder> into,
       std::shared_ptr<url_source> source, std::stop_token stop,
       failure_sink on_failure);
 
@@ -110,7 +111,7 @@ private:
 
   class fetch_call;
 
-  static found read_some(url_source& source, const folder& into);
+  static found read_some(url_source& source, const parts::folder& into);
 
   troupe::task<void> read(caf::event_based_actor* self);
 
@@ -128,7 +129,7 @@ private:
   void count_rest(ending& end);
 
   settings how_;
-  std::shared_ptr<const folder> into_;
+  std::shared_ptr<const parts::folder> into_;
   std::shared_ptr<url_source> source_;
   std::stop_token stop_;
   failure_sink on_failure_;

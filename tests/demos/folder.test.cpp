@@ -1,5 +1,5 @@
 // Files that are there when they are whole.
-#include "mirror/folder.hpp"
+#include "parts/folder.hpp"
 
 #include "temp_folder.hpp"
 
@@ -11,8 +11,8 @@
 #include <string>
 
 using Catch::Matchers::Contains;
-using mirror::folder;
-using mirror::part;
+using parts::folder;
+using parts::part;
 
 namespace {
 
@@ -29,7 +29,7 @@ std::string content(const std::string& path) {
 
 TEST_CASE("a file is there once it is kept, and not before", "[folder]") {
   test::temp_folder temp;
-  folder into{temp.path("new/folder")};
+  folder into{temp.path("new/folder"), "mirror"};
   CHECK_FALSE(into.has("h/a/b"));
   part file{into};
   file.write("one ");
@@ -43,7 +43,7 @@ TEST_CASE("a file is there once it is kept, and not before", "[folder]") {
 TEST_CASE("a file that is not kept leaves nothing", "[folder]") {
   test::temp_folder temp;
   {
-    folder into{temp.path()};
+    folder into{temp.path(), "mirror"};
     part{into}.write("half");
     CHECK(std::filesystem::is_empty(temp.path(".mirror")));
   }
@@ -55,7 +55,7 @@ TEST_CASE("what a killed run has left goes when the next one begins",
   test::temp_folder temp;
   temp.write(".mirror/1", "half");
   temp.write("h/a", "whole");
-  folder into{temp.path()};
+  folder into{temp.path(), "mirror"};
   CHECK_FALSE(exists(temp.path(".mirror/1")));
   CHECK(into.has("h/a"));
 }
@@ -63,27 +63,29 @@ TEST_CASE("what a killed run has left goes when the next one begins",
 TEST_CASE("nobody else can mirror into a folder that is in use", "[folder]") {
   test::temp_folder temp;
   {
-    folder into{temp.path()};
-    CHECK_THROWS_WITH(folder{temp.path()},
+    folder into{temp.path(), "mirror"};
+    CHECK_THROWS_WITH(folder(temp.path(), "mirror"),
                       "cannot mirror into '" + temp.path()
                           + "': another process does so right now");
   }
-  CHECK_NOTHROW(folder{temp.path()});
+  CHECK_NOTHROW(folder(temp.path(), "mirror"));
 }
 
 TEST_CASE("a folder that cannot be made or written to says so", "[folder]") {
   test::temp_folder temp;
   auto file = temp.write("file", "");
-  CHECK_THROWS_WITH(folder{file},
+  CHECK_THROWS_WITH(folder(file, "mirror"),
                     "cannot mirror into '" + file + "': Not a directory");
-  CHECK_THROWS_WITH(folder{"/proc/none"}, Contains("cannot mirror into "
-                                                   "'/proc/none': "));
-  CHECK_THROWS_WITH(folder{"/proc"}, Contains("cannot mirror into '/proc': "));
+  CHECK_THROWS_WITH(folder("/proc/none", "mirror"),
+                    Contains("cannot mirror into "
+                             "'/proc/none': "));
+  CHECK_THROWS_WITH(folder("/proc", "mirror"),
+                    Contains("cannot mirror into '/proc': "));
 }
 
 TEST_CASE("a file and a folder cannot have one name", "[folder]") {
   test::temp_folder temp;
-  folder into{temp.path()};
+  folder into{temp.path(), "mirror"};
   part first{into};
   first.keep_as("h/a");
   part below{into};

@@ -15,11 +15,9 @@
 #include <system_error>
 #include <utility>
 
-namespace mirror {
+namespace parts {
 
 namespace {
-
-constexpr auto parts_name = ".mirror";
 
 [[noreturn]] void fail(std::string_view what, int error) {
   throw std::runtime_error{
@@ -28,12 +26,12 @@ constexpr auto parts_name = ".mirror";
 
 } // namespace
 
-folder::folder(std::string path) : path_{std::move(path)} {
-  auto opening = fmt::format("mirror into '{}'", path_);
+folder::folder(std::string path, const std::string& program)
+    : path_{std::move(path)}, hidden_{"." + program} {
+  auto opening = fmt::format("{} into '{}'", program, path_);
   std::error_code error;
   std::filesystem::create_directories(path_, error);
-  fd_ =
-      parts::unique_fd{open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  fd_ = unique_fd{open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   if (!fd_)
     fail(opening, error ? error.value() : errno);
   if (flock(fd_.get(), LOCK_EX | LOCK_NB) != 0) {
@@ -43,18 +41,18 @@ folder::folder(std::string path) : path_{std::move(path)} {
                              + ": another process does so right now"};
   }
   // Whoever wrote there is gone: the folder is locked.
-  std::filesystem::remove_all(path_ + "/" + parts_name, error);
-  if (mkdirat(fd_.get(), parts_name, 0777) != 0)
+  std::filesystem::remove_all(path_ + "/" + hidden_, error);
+  if (mkdirat(fd_.get(), hidden_.c_str(), 0777) != 0)
     fail(opening, errno);
-  parts_ = parts::unique_fd{
-      openat(fd_.get(), parts_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  parts_ = unique_fd{
+      openat(fd_.get(), hidden_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   if (!parts_)
     fail(opening, errno);
 }
 
 folder::~folder() {
   if (parts_)
-    unlinkat(fd_.get(), parts_name, AT_REMOVEDIR);
+    unlinkat(fd_.get(), hidden_.c_str(), AT_REMOVEDIR);
 }
 
 bool folder::has(const std::string& place) const {
@@ -93,8 +91,8 @@ void folder::make_way(const std::string& place) const {
 
 part::part(const folder& home)
     : home_{home}, name_{std::to_string(++home.made_)} {
-  fd_ = parts::unique_fd{openat(home_.parts_.get(), name_.c_str(),
-                                O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)};
+  fd_ = unique_fd{openat(home_.parts_.get(), name_.c_str(),
+                         O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)};
   if (!fd_)
     fail("write a new file", errno);
 }
@@ -127,4 +125,4 @@ void part::keep_as(const std::string& place) {
   kept_ = true;
 }
 
-} // namespace mirror
+} // namespace parts

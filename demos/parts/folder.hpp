@@ -1,30 +1,31 @@
-// The folder that is mirrored into. A file appears there under its name when it
-// is whole, and at no other time, however the program ends.
+// A folder that a program fills. A file appears there under its name when it is
+// whole, and at no other time, however the program ends.
 #pragma once
 
-#include "parts/unique_fd.hpp"
+#include "unique_fd.hpp"
 
 #include <atomic>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
-namespace mirror {
+namespace parts {
 
 /// A folder for this process alone. Usable from any thread.
 ///
-/// Files are written in a folder `.mirror` inside it and renamed when they are
-/// whole. What a run that was killed has left there goes when the next one
-/// begins.
+/// Files are written in a hidden folder inside it, named after the program, and
+/// renamed when they are whole. What a run that was killed has left there goes
+/// when the next one begins.
 class folder {
 public:
-  /// Makes the folder if it is not there, and locks it.
+  /// Makes the folder if it is not there, and locks it. `program` is what does
+  /// so, such as "mirror".
   ///
   /// @throws std::runtime_error, naming the folder, if it cannot be written
   ///         to, or if another process has locked it.
-  explicit folder(std::string path);
+  folder(std::string path, const std::string& program);
 
-  /// Leaves no `.mirror` behind.
+  /// Leaves no hidden folder behind.
   ~folder();
 
   folder(const folder&) = delete;
@@ -42,8 +43,9 @@ private:
   void make_way(const std::string& place) const;
 
   std::string path_;
-  parts::unique_fd fd_;
-  parts::unique_fd parts_;
+  std::string hidden_;
+  unique_fd fd_;
+  unique_fd parts_;
   mutable std::atomic<std::uint64_t> made_ = 0;
 };
 
@@ -69,8 +71,8 @@ public:
 private:
   const folder& home_;
   std::string name_;
-  parts::unique_fd fd_;
+  unique_fd fd_;
   bool kept_ = false;
 };
 
-} // namespace mirror
+} // namespace parts
