@@ -8,7 +8,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build_packages=(
   g++ cmake ninja-build pkg-config ccache
   libcaf-dev libfmt-dev catch2
-  libcurl4-openssl-dev libsqlite3-dev libpq-dev libssl-dev libcpp-httplib-dev
+  libcurl4-openssl-dev libsqlite3-dev libpq-dev libssl-dev zlib1g-dev libcpp-httplib-dev
   ca-certificates sqlite3
 )
 # Servers that tests start, and what checks metrics (promtool).

@@ -132,6 +132,11 @@ void child::wait_for_output(std::string_view text) {
                              + std::string{text}};
 }
 
+std::string child::shown() {
+  std::lock_guard guard{mutex_};
+  return result_.out;
+}
+
 void child::signal(int number) const {
   check(kill(pid_, number) == 0, "send a signal");
 }

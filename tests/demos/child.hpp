@@ -62,6 +62,9 @@ public:
   /// @throws std::runtime_error if it ends without.
   void wait_for_output(std::string_view text);
 
+  /// Returns what that has shown so far.
+  std::string shown();
+
   /// Blocks until it has ended.
   exited wait();
 
