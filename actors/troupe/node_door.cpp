@@ -95,13 +95,7 @@ void node_door::take_in(const std::string& message, const caf::actor& node) {
   session->slots = hello->slots;
   session->link =
       std::make_shared<node_link>(node, head->session, room_->settings.window);
-  caf::actor ear;
-  try {
-    ear = compat::spawn_thread<node_ear>(system(), who, room_, session, node);
-  } catch (const failure& why) {
-    refuse(node, head->session, who, why.what());
-    return;
-  }
+  auto ear = system().spawn<node_ear>(room_, session, node);
   if (auto why = room_->join(session, ear); !why.empty()) {
     refuse(node, head->session, who, why);
     compat::tell(ear, leave_atom_v);
@@ -219,8 +213,7 @@ caf::actor open_door(caf::actor_system& system,
   // CAF has one code for all that can be wrong.
   if (auto why = why_not_free(where); !why.empty())
     refuse(why);
-  auto door = compat::spawn_thread<node_door>(
-      system, fmt::format("the pool '{}'", room->settings.pool), room);
+  caf::actor door = system.spawn<node_door>(room);
   room->set_door(door);
   auto got = publish(system, door, where);
   if (!got) {

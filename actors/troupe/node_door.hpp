@@ -2,6 +2,12 @@
 // that is published, which takes nodes in; and an ear for each node, so that
 // one that misbehaves ends its own session and no other. What they hear goes to
 // the room.
+//
+// None of them is detached. CAF's middleman reads messages on the scheduler
+// before they hear of them, so threads of their own would gain nothing; and CAF
+// 0.17 may keep the message that tells its middleman of their end, and with it
+// the actor, until the system is gone, whose destructor waits for the threads
+// of all detached actors to be done with them: for ever.
 
 #pragma once
 

@@ -282,9 +282,8 @@ private:
       result.end = how;
       ::eventfd_write(event_.get(), 1);
     };
-    auto agent =
-        compat::spawn_thread<node_agent>(network, "a stay in a pool", *calls_,
-                                         *door, ++last_session_, hello_, hooks);
+    caf::actor agent = network.spawn<node_agent>(
+        *calls_, *door, ++last_session_, hello_, hooks);
     *door = nullptr;
     auto until = std::optional<std::chrono::nanoseconds>{};
     for (auto told = 0;;) {
