@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <stop_token>
+#include <typeindex>
 
 #include <fmt/format.h>
 
@@ -18,6 +19,11 @@ using std::chrono::steady_clock;
 // How long a pool may take to answer a hello. A guess: a thousand times what it
 // needs.
 constexpr std::chrono::nanoseconds welcome_timeout = std::chrono::seconds{10};
+
+// How long what has arrived may take until it is read. A guess: a hundred times
+// what it takes.
+constexpr std::chrono::nanoseconds farewell_time =
+    std::chrono::milliseconds{100};
 
 // What a message has besides the arguments of its calls.
 constexpr std::uint64_t overhead = 4 * 1024 * 1024;
@@ -63,7 +69,7 @@ struct received_calls {
       all[i].arguments = std::move(head.arguments[i]);
   }
 
-  const wire::calls_message head;
+  wire::calls_message head;
   std::vector<remote_call> all;
 };
 
@@ -74,12 +80,16 @@ struct received_calls {
 // else.
 class node_agent::chunk final : received_calls, public call_chunk {
 public:
-  chunk(wire::calls_message& from, std::shared_ptr<node_link> link,
-        std::uint64_t max_message)
+  chunk(wire::calls_message& from, const procedures& known,
+        std::shared_ptr<node_link> link, std::uint64_t max_message)
       : received_calls{from},
         call_chunk{all},
         link_{std::move(link)},
         max_message_{max_message} {
+    // Both sides have spelled the signature; the type is this program's own.
+    auto entry = known.find(head.name);
+    if (entry != nullptr && entry->signature == head.signature)
+      type_ = entry->type;
     stop_at_failure = head.stop_at_failure;
   }
 
@@ -92,7 +102,7 @@ public:
   bool take() noexcept { return !taken_.exchange(true); }
 
   void run(troupe::context& ctx) {
-    procedure_info what{head.name, head.signature, typeid(void)};
+    procedure_info what{head.name, head.signature, type_};
     std::size_t made = 0;
     try {
       made = host_of(ctx, what).call_many(ctx, what, *this);
@@ -186,6 +196,7 @@ private:
 
   const std::shared_ptr<node_link> link_;
   const std::uint64_t max_message_;
+  std::type_index type_ = typeid(void);
   std::atomic<bool> taken_{false};
   std::size_t told_ = 0;
 };
@@ -193,10 +204,11 @@ private:
 // -- the stay -----------------------------------------------------------------
 
 node_agent::node_agent(caf::actor_config& cfg, process_pool calls,
-                       caf::actor door, std::uint64_t session,
+                       procedures known, caf::actor door, std::uint64_t session,
                        wire::hello_message hello, stay_hooks hooks)
     : caf::event_based_actor{cfg},
       calls_{std::move(calls)},
+      known_{std::move(known)},
       door_{std::move(door)},
       session_{session},
       hello_{std::move(hello)},
@@ -244,7 +256,11 @@ caf::behavior node_agent::make_behavior() {
         leave_if_drained();
       },
       [this](leave_atom) { end(stay_end::how::left, "it was told to leave"); },
-      [this](leave_atom, const std::string&) {
+      // CAF passes this on before messages that came first, such as a farewell.
+      [me](leave_atom, const std::string&) {
+        compat::tell_after(farewell_time, me, leave_atom_v, std::uint64_t{1});
+      },
+      [this](leave_atom, std::uint64_t) {
         end(stay_end::how::lost, "the connection broke");
       },
   };
@@ -354,7 +370,7 @@ void node_agent::hear(std::string& message) {
 // -- calls --------------------------------------------------------------------
 
 void node_agent::begin(wire::calls_message& what) {
-  auto made = std::make_shared<chunk>(what, link_, max_message_);
+  auto made = std::make_shared<chunk>(what, known_, link_, max_message_);
   // What crossed with our word that we take no more.
   if (draining_) {
     made->say_that_it_never_began();

@@ -45,8 +45,9 @@ struct stay_hooks {
 /// runs is ended.
 class node_agent : public caf::event_based_actor {
 public:
-  node_agent(caf::actor_config& cfg, process_pool calls, caf::actor door,
-             std::uint64_t session, wire::hello_message hello,
+  /// `known` are the procedures of the processes of `calls`.
+  node_agent(caf::actor_config& cfg, process_pool calls, procedures known,
+             caf::actor door, std::uint64_t session, wire::hello_message hello,
              stay_hooks hooks);
 
   caf::behavior make_behavior() override;
@@ -68,6 +69,7 @@ private:
   void end(stay_end::how why, const std::string& text);
 
   process_pool calls_;
+  const procedures known_;
   caf::actor door_;
   const std::uint64_t session_;
   const wire::hello_message hello_;

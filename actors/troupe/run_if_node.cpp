@@ -155,6 +155,7 @@ public:
                const std::vector<std::string>& worker_arguments)
       : program_{std::move(program)},
         how_{std::move(how)},
+        known_{known},
         event_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)} {
     sigset_t ending;
     sigemptyset(&ending);
@@ -283,7 +284,7 @@ private:
       ::eventfd_write(event_.get(), 1);
     };
     caf::actor agent = network.spawn<node_agent>(
-        *calls_, *door, ++last_session_, hello_, hooks);
+        *calls_, known_, *door, ++last_session_, hello_, hooks);
     *door = nullptr;
     auto until = std::optional<std::chrono::nanoseconds>{};
     for (auto told = 0;;) {
@@ -328,6 +329,7 @@ private:
 
   const std::string program_;
   const node_arguments how_;
+  const procedures known_;
   unique_fd event_;
   unique_fd signals_;
   wire::hello_message hello_;
