@@ -227,7 +227,7 @@ caf::behavior node_agent::make_behavior() {
   pulse_.emplace(welcome_timeout, welcome_timeout / 2, steady_clock::now());
   watch(door_);
   compat::tell(door_, node_atom_v, wire::write(session_, hello_), me);
-  compat::tell_after(heartbeat_, me, tick_atom_v);
+  beat_later();
   return {
       [this, watch](node_atom, const std::string& message,
                     const caf::actor& ear) {
@@ -268,6 +268,7 @@ caf::behavior node_agent::make_behavior() {
 
 void node_agent::on_exit() {
   end(stay_end::how::lost, "its session was ended from outside");
+  stop_timer(timer_);
   chunks_.clear();
   door_ = nullptr;
   self_ = nullptr;
@@ -309,8 +310,18 @@ void node_agent::hear_first(const std::string& message, const caf::actor& ear) {
   pulse_.emplace(heartbeat_, std::chrono::nanoseconds{welcome->timeout_ns},
                  steady_clock::now());
   hooks_.on_welcome(*welcome);
-  compat::tell_after(heartbeat_, caf::actor_cast<caf::actor>(self_),
-                     tick_atom_v);
+  beat_later();
+}
+
+// By a timer of ours: CAF's would keep this actor when it has ended.
+void node_agent::beat_later() {
+  stop_timer(timer_);
+  timer_ =
+      start_timer(troupe::steady_clock(),
+                  troupe::steady_clock().now() + heartbeat_, [me = address()] {
+                    if (auto to = caf::actor_cast<caf::actor>(me))
+                      compat::tell(to, tick_atom_v);
+                  });
 }
 
 void node_agent::beat() {
@@ -321,8 +332,7 @@ void node_agent::beat() {
   if (!link_)
     return;
   link_->post(wire::write_text(session_, wire::kind::ping, {}));
-  compat::tell_after(heartbeat_, caf::actor_cast<caf::actor>(self_),
-                     tick_atom_v);
+  beat_later();
 }
 
 void node_agent::hear(std::string& message) {

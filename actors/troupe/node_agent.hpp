@@ -16,6 +16,7 @@
 
 #include "troupe/node_link.hpp"
 #include "troupe/process_pool.hpp"
+#include "troupe/timer.hpp"
 
 namespace troupe {
 
@@ -65,6 +66,7 @@ private:
   void cancel(std::uint64_t id);
   void finish(std::uint64_t id);
   void beat();
+  void beat_later();
   void leave_if_drained();
   void end(stay_end::how why, const std::string& text);
 
@@ -83,6 +85,7 @@ private:
   bool draining_ = false;
   bool parting_ = false;
   bool ended_ = false;
+  timer_id timer_;
   caf::strong_actor_ptr self_;
 };
 

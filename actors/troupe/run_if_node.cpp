@@ -300,7 +300,13 @@ private:
       compat::tell(agent, leave_atom_v);
       until = {};
     }
+    // Workers of the process pool may be telling it that a call has returned,
+    // which they must not do in a system that is gone. CAF has nothing that
+    // could be waited for.
+    auto address = agent.address();
     agent = nullptr;
+    while (caf::actor_cast<caf::strong_actor_ptr>(address))
+      std::this_thread::sleep_for(milliseconds{1});
     switch (result.end.why) {
     case stay_end::how::refused:
       say(fmt::format("the pool at {} turns this node away: {}",
