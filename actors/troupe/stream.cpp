@@ -175,6 +175,7 @@ public:
   explicit pump(imap_core& owner) : core_{owner}, keep_{&owner.face_} {
     auto work = [this](context& ctx) { core_.work(ctx); };
     op_ = core_.home_.run(work).consume();
+    op_->as_batch()->set_can_be_left();
     std::lock_guard guard{core_.mutex_};
     next_ = core_.pumps_;
     if (next_)

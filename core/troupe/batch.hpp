@@ -154,6 +154,13 @@ public:
   /// completion and in the numbers of the pool.
   void stand_for(std::uint32_t requests, std::uint32_t failed) noexcept;
 
+  /// Says that its only request, while it runs, looks whether its worker is
+  /// called away. Before the start.
+  void set_can_be_left() noexcept { looks_up_ = true; }
+
+  /// Returns whether a worker may leave it before it is complete.
+  bool can_be_left() const noexcept { return size_ > 1 || looks_up_; }
+
   /// Returns the four counts of `summary`, without the rest.
   completion counts() const noexcept;
 
@@ -319,6 +326,7 @@ private:
   bool may_repeat_ = false;
   bool measured_ = false;
   bool in_group_ = false;
+  bool looks_up_ = false;
   // Of a member: whether it was asked to stop before it ended.
   bool member_stopped_ = false;
   std::atomic<member_state> member_{member_state::waiting};

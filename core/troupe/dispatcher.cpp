@@ -706,7 +706,7 @@ bool dispatcher::take_attention(priority of) noexcept {
 // hear it. Those with a single request come back anyway.
 void dispatcher::call_workers(std::int32_t n) noexcept {
   for (auto c = 0u; c < priorities; ++c)
-    if (classes_[c].in_several > 0)
+    if (classes_[c].callable > 0)
       attention_[c].fetch_add(n, std::memory_order_relaxed);
 }
 
@@ -747,9 +747,9 @@ void dispatcher::enter(batch& work) noexcept {
   ++of.participants;
   if (work.key())
     ++work.key()->in_use;
-  if (work.size() == 1)
+  if (!work.can_be_left())
     return;
-  ++of.in_several;
+  ++of.callable;
   // It came although others wait, and nobody may have been there to be called.
   if (somebody_waits())
     attention_[static_cast<std::size_t>(work.priority_)].fetch_add(
@@ -777,8 +777,8 @@ void dispatcher::leave(batch& work) noexcept {
   --of.participants;
   if (work.key())
     --work.key()->in_use;
-  if (work.size() > 1)
-    --of.in_several;
+  if (work.can_be_left())
+    --of.callable;
 }
 
 // A worker has left, and the batch is listed as it should be: others may have

@@ -395,10 +395,9 @@ private:
     batch_list waiting;
     batch_list left;
     batch_list running;
-    // How many workers work for it, and how many of them for a batch of several
-    // requests: those can be called away.
+    // How many workers work for it, and how many of them can be called away.
     std::uint32_t participants = 0;
-    std::uint32_t in_several = 0;
+    std::uint32_t callable = 0;
     // How often others have gone first since it was served.
     std::uint32_t passed_over = 0;
 

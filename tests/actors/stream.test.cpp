@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <future>
+#include <latch>
 #include <ranges>
 #include <stdexcept>
 #include <string>
@@ -478,6 +479,34 @@ TEST_CASE("an endless imap lets others have the worker", "[stream]") {
   for (int i = 0; i < 100; ++i)
     REQUIRE(pool.run([i] { return i; }).get() == i);
   enough = true;
+}
+
+// Workers are called away only where one would hear it. What runs a stream's
+// elements is a single request, and was taken for one that would not. Failure
+// here is a hang.
+TEST_CASE("what waits behind a stream goes before its next element",
+          "[stream]") {
+  test::actor_world world;
+  troupe::pool pool{world.sys, pool_options{.workers = 1}};
+  test::gate first;
+  test::gate others;
+  test::open_at_exit open_first{first};
+  test::open_at_exit open_others{others};
+  std::latch pulled{8};
+  auto elements = std::views::iota(0, 8) | std::views::transform([&](int i) {
+                    pulled.count_down();
+                    return i;
+                  });
+  std::jthread reader{[&] {
+    for (auto i : pool.imap(
+             elements, [&](int x) { (x == 0 ? first : others).pass(); }, 8))
+      static_cast<void>(i);
+  }};
+  pulled.wait();
+  first.wait_for_arrivals(1);
+  auto waiting = pool.run([] { return 7; }).start();
+  first.open();
+  CHECK(waiting.get() == 7);
 }
 
 TEST_CASE("an imap runs on the pool's own only worker", "[stream]") {
