@@ -3,13 +3,13 @@
 //
 //   cluster                        four nodes on this machine, /usr/include
 //   cluster --nodes=2 --processes=4 --into=packed ~/Documents
-//   cluster --nodes=0 --listen=10.0.0.5:4242 --tls-cert=pool.crt
-//           --tls-key=pool.key --tls-ca=ca.crt ~/Documents
+//   cluster --nodes=0 --listen=10.0.0.5:4242 --tls-cert=pool.pem
+//           --tls-key=pool.key --tls-ca=ca.pem ~/Documents
 //
 // The last one waits for nodes on other machines, where this program runs, too:
 //
 //   cluster --troupe-node --connect=10.0.0.5:4242 --processes=8
-//           --cert=node.crt --key=node.key --ca=ca.crt
+//           --cert=node.pem --key=node.key --ca=ca.pem
 //
 // Each file is read here, packed by zlib in a worker process of a node, and
 // compared here with what it unpacks to. With --into it is kept, as gzip would
