@@ -490,8 +490,6 @@ TEST_CASE("what waits behind a stream goes before its next element",
   troupe::pool pool{world.sys, pool_options{.workers = 1}};
   test::gate first;
   test::gate others;
-  test::open_at_exit open_first{first};
-  test::open_at_exit open_others{others};
   std::latch pulled{8};
   auto elements = std::views::iota(0, 8) | std::views::transform([&](int i) {
                     pulled.count_down();
@@ -502,6 +500,9 @@ TEST_CASE("what waits behind a stream goes before its next element",
              elements, [&](int x) { (x == 0 ? first : others).pass(); }, 8))
       static_cast<void>(i);
   }};
+  // Before the reader is waited for.
+  test::open_at_exit open_first{first};
+  test::open_at_exit open_others{others};
   pulled.wait();
   first.wait_for_arrivals(1);
   auto waiting = pool.run([] { return 7; }).start();
