@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -375,7 +376,8 @@ std::optional<int> run_if_node(int argc, char** argv, const procedures& known) {
     return status;
   if (argc < 2 || std::string_view{argv[1]} != "--troupe-node")
     return {};
-  return run_node(argv[0], {argv + 2, argv + argc}, known);
+  return run_node(program_invocation_short_name, {argv + 2, argv + argc},
+                  known);
 }
 
 } // namespace troupe

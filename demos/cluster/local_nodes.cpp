@@ -25,7 +25,7 @@ void reap(pid_t process) noexcept {
 
 local_nodes::local_nodes(std::size_t count, std::size_t processes,
                          const troupe::node_address& pool) {
-  // Not by the link: the nodes' lines begin with the name of their program.
+  // Not the link: the nodes' lines begin with the name of their program.
   auto program = std::filesystem::read_symlink("/proc/self/exe").string();
   troupe::spawn_settings how;
   how.close_from(3);
