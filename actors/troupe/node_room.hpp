@@ -43,7 +43,7 @@ struct node_info {
   /// making.
   std::uint32_t slots;
   std::uint32_t busy;
-  /// How many calls it has answered in this session.
+  /// How many calls it has answered since it joined.
   std::uint64_t answered;
   /// How many bytes were sent to it that it has not taken yet, as far as it has
   /// said.
