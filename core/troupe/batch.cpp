@@ -44,6 +44,32 @@ constexpr bool measured = TROUPE_STATISTICS;
 // Below this, claiming in chunks saves less than the lanes cost.
 constexpr std::uint32_t min_size_for_lanes = 64;
 
+// Whether an attempt that failed so has begun its call. Not always: one of a
+// procedure may have waited in vain for a process.
+bool has_begun(const std::exception_ptr& attempt) {
+  try {
+    std::rethrow_exception(attempt);
+  } catch (const failure& err) {
+    return err.started();
+  } catch (...) {
+    return true;
+  }
+}
+
+// What the last attempt failed with, for whoever asks whether the call may have
+// had effects.
+std::exception_ptr with_attempt_before(const std::exception_ptr& last) {
+  try {
+    std::rethrow_exception(last);
+  } catch (const failure& err) {
+    return std::make_exception_ptr(failure{
+        err.code(), std::string{err.what()} + "; an attempt before had begun",
+        true, err.label(), err.worker()});
+  } catch (...) {
+    return last;
+  }
+}
+
 } // namespace
 
 // The requests that failed and are to be tried again.
@@ -51,10 +77,24 @@ struct batch::retry_book {
   explicit retry_book(std::shared_ptr<const retry_policy> how)
       : policy{std::move(how)} {}
 
+  struct history {
+    // How often the request has run.
+    unsigned attempts = 1;
+    // Whether its call has begun in one of those: not if it was for a process
+    // that could not be had.
+    bool begun = false;
+  };
+
+  bool begun_before(std::uint32_t index) {
+    std::lock_guard guard{mutex};
+    auto found = requests.find(index);
+    return found != requests.end() && found->second.begun;
+  }
+
   const std::shared_ptr<const retry_policy> policy;
   std::mutex mutex;
-  // By index: how often the request has run, for those that failed.
-  std::map<std::uint32_t, unsigned> attempts;
+  // By index, for those that failed.
+  std::map<std::uint32_t, history> requests;
   // Why the last attempt failed, for those that wait for the next one.
   std::map<std::uint32_t, failure_ptr> waiting;
   // Those whose next attempt is due, in that order.
@@ -316,6 +356,10 @@ run_result batch::fail(std::exception_ptr exception, std::uint32_t index,
                        worker_cell& cell) noexcept {
   if (retry_later(exception, index, cell))
     return run_result::again;
+  if (auto more = find_extras(); more && more->retry
+                                 && more->retry->begun_before(index)
+                                 && !has_begun(exception))
+    exception = with_attempt_before(exception);
   fail(make_failure(std::move(exception), std::string{label()}, cell.id(),
                     cell.name(), attempts(index), tags_text()));
   return run_result::failed;
@@ -341,8 +385,8 @@ unsigned batch::attempts(std::uint32_t index) const noexcept {
     return 1;
   auto& book = *more->retry;
   std::lock_guard guard{book.mutex};
-  auto found = book.attempts.find(index);
-  return found == book.attempts.end() ? 1 : found->second;
+  auto found = book.requests.find(index);
+  return found == book.requests.end() ? 1 : found->second.attempts;
 }
 
 // Puts a request that failed into the book and has it come back later. Returns
@@ -373,7 +417,9 @@ bool batch::retry_later(const std::exception_ptr& exception,
     std::lock_guard guard{book.mutex};
     if (book.over)
       return false;
-    book.attempts[index] = made + 1;
+    auto& so_far = book.requests[index];
+    so_far.attempts = made + 1;
+    so_far.begun = so_far.begun || has_begun(exception);
     book.waiting.emplace(index, make_failure(exception, std::string{label()},
                                              cell.id(), cell.name(), made));
   }

@@ -246,9 +246,6 @@ private:
       op.retry({.attempts = 2, .backoff = 200us, .jitter = 0.5});
     limit(op, what == action::hang);
     hear(in_.book, *x.of, [&] { check(op.get(), x.what); });
-    // Of several attempts, what is heard is what came of the last one.
-    if (attempts > 1)
-      x.of->never_started = false;
   }
 
   void gather() {

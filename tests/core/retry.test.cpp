@@ -97,6 +97,31 @@ TEST_CASE("after the last attempt the failure says how many there were",
   CHECK_THROWS_AS(started.result(), std::runtime_error);
 }
 
+TEST_CASE("a call that began in any of its attempts does not say it never ran",
+          "[retry]") {
+  thread_crew crew{1};
+  auto fails_at_last_before_it_begins = [&](auto first) {
+    return crew.start(with(make_batch([first, calls = 0]() mutable {
+                             if (++calls == 1)
+                               first();
+                             throw troupe::failure{ec::resource_unavailable,
+                                                   "no process to be had"};
+                           }),
+                           {.attempts = 3, .backoff = 0ns, .jitter = 0}));
+  };
+  auto begun = fails_at_last_before_it_begins(
+      [] { throw std::runtime_error{"half done"}; });
+  auto failure = test::failure_in([&] { get(begun); });
+  CHECK(failure->code() == ec::resource_unavailable);
+  CHECK(failure->started());
+  CHECK(std::string{failure->what()}
+        == "no process to be had; an attempt before had begun");
+  auto never = fails_at_last_before_it_begins([] {});
+  failure = test::failure_in([&] { get(never); });
+  CHECK_FALSE(failure->started());
+  CHECK(std::string{failure->what()} == "no process to be had");
+}
+
 TEST_CASE("a predicate decides which failures are tried again", "[retry]") {
   thread_crew crew{1};
   std::atomic<int> calls{0};
