@@ -309,6 +309,8 @@ void node_agent::hear_first(const std::string& message, const caf::actor& ear) {
   heartbeat_ = std::chrono::nanoseconds{welcome->heartbeat_ns};
   pulse_.emplace(heartbeat_, std::chrono::nanoseconds{welcome->timeout_ns},
                  steady_clock::now());
+  // The pool sends no calls before it has heard that the welcome arrived.
+  link_->post(wire::write_text(session_, wire::kind::ping, {}));
   hooks_.on_welcome(*welcome);
   beat_later();
 }

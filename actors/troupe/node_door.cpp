@@ -96,7 +96,7 @@ void node_door::take_in(const std::string& message, const caf::actor& node) {
   session->link =
       std::make_shared<node_link>(node, head->session, room_->settings.window);
   auto ear = system().spawn<node_ear>(room_, session, node);
-  if (auto why = room_->join(session, ear); !why.empty()) {
+  if (auto why = room_->welcome(session, ear); !why.empty()) {
     refuse(node, head->session, who, why);
     compat::tell(ear, leave_atom_v);
     return;
@@ -169,6 +169,7 @@ void node_ear::hear(std::string& message) {
     leave("it sent a message that makes no sense");
     return;
   }
+  room_->take_in(*session_);
   if (whole->empty())
     return;
   if (wire::read_header(*whole)->kind == wire::kind::bye) {

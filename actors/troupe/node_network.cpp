@@ -18,7 +18,6 @@
 #include "troupe/caf_compat.hpp"
 #include "troupe/error.hpp"
 #include "troupe/options.hpp"
-#include "troupe/unique_fd.hpp"
 
 #if TROUPE_TLS
 #  include <caf/openssl/manager.hpp>
@@ -385,23 +384,23 @@ std::string why_not_free(const node_address& where) {
 
 std::string why_not_reached(const node_address& where,
                             [[maybe_unused]] const tls_files& files,
-                            std::chrono::milliseconds patience, int interrupt) {
+                            std::chrono::milliseconds patience, int interrupt,
+                            unique_fd& connection) {
   auto until = std::chrono::steady_clock::now() + patience;
-  unique_fd fd;
-  if (auto why = connect(where, interrupt, until, fd); !why.empty())
+  if (auto why = connect(where, interrupt, until, connection); !why.empty())
     return why;
 #if TROUPE_TLS
   if (!files.empty())
-    return greet(fd.get(), files, interrupt, until);
+    return greet(connection.get(), files, interrupt, until);
 #endif
   // The side that listens speaks first; with TLS it waits for us.
-  if (auto why = wait(fd.get(), POLLIN, interrupt, until); !why.empty())
+  if (auto why = wait(connection.get(), POLLIN, interrupt, until); !why.empty())
     return why == "no answer in time"
                ? "it takes connections and says nothing: no pool of nodes, or "
                  "one that wants certificates"
                : why;
   char byte = 0;
-  if (::recv(fd.get(), &byte, 1, MSG_PEEK) != 1)
+  if (::recv(connection.get(), &byte, 1, MSG_PEEK) != 1)
     return "it hung up at once";
   return {};
 }

@@ -10,6 +10,8 @@
 
 #include <caf/fwd.hpp>
 
+#include "troupe/unique_fd.hpp"
+
 namespace troupe {
 
 /// The files by which both sides of a connection prove who they are, in PEM.
@@ -83,7 +85,11 @@ std::string why_not_free(const node_address& where);
 /// nothing.
 ///
 /// `interrupt`: a descriptor that ends the wait when it is readable.
+/// `connection`: what was reached, to be closed once the pool has answered. If
+///               the next connection got its descriptor over there, CAF 0.17
+///               might take the one for the other and lose the way to it.
 std::string why_not_reached(const node_address& where, const tls_files& files,
-                            std::chrono::milliseconds patience, int interrupt);
+                            std::chrono::milliseconds patience, int interrupt,
+                            unique_fd& connection);
 
 } // namespace troupe

@@ -373,8 +373,8 @@ void node_room::announce_size() {
                  std::clamp<std::uint64_t>(slots, 1, defaults::workers_limit));
 }
 
-std::string node_room::join(const std::shared_ptr<node_session>& session,
-                            const caf::actor& ear) {
+std::string node_room::welcome(const std::shared_ptr<node_session>& session,
+                               const caf::actor& ear) {
   session->ear = ear.address();
   std::shared_ptr<node_session> former;
   {
@@ -383,7 +383,9 @@ std::string node_room::join(const std::shared_ptr<node_session>& session,
       session->over = true;
       return "the pool has ended";
     }
-    for (const auto& x : sessions_) {
+    auto all = sessions_;
+    all.insert(all.end(), arriving_.begin(), arriving_.end());
+    for (const auto& x : all) {
       if (x->incarnation == session->incarnation) {
         former = x;
       } else if (x->id == session->id) {
@@ -401,7 +403,6 @@ std::string node_room::join(const std::shared_ptr<node_session>& session,
   if (former)
     end(*former, "it has begun another session", false);
   std::lock_guard guard{mutex_};
-  // Before any worker can send calls there.
   session->link->greet(
       wire::write(session->number,
                   wire::welcome_message{
@@ -410,13 +411,23 @@ std::string node_room::join(const std::shared_ptr<node_session>& session,
                       static_cast<std::uint64_t>(settings.timeout.count()),
                       settings.window, settings.max_message}),
       ear);
-  sessions_.push_back(session);
+  arriving_.push_back(session);
+  return {};
+}
+
+void node_room::take_in(const node_session& session) {
+  std::lock_guard guard{mutex_};
+  auto at = std::find_if(arriving_.begin(), arriving_.end(),
+                         [&](const auto& x) { return x.get() == &session; });
+  if (at == arriving_.end())
+    return;
+  sessions_.push_back(std::move(*at));
+  arriving_.erase(at);
   ++counts_.joined;
   announce_size();
   write_log(log_level::info, settings.pool,
-            fmt::format("node '{}' ({}) has joined with {} slots",
-                        session->name, session->place, session->slots));
-  return {};
+            fmt::format("node '{}' ({}) has joined with {} slots", session.name,
+                        session.place, session.slots));
 }
 
 void node_room::count_refused() {
@@ -431,14 +442,16 @@ void node_room::end(node_session& session, const std::string& why,
     if (session.over)
       return;
     session.over = true;
-    std::erase_if(sessions_,
-                  [&](const auto& x) { return x.get() == &session; });
+    auto is_it = [&](const auto& x) { return x.get() == &session; };
+    std::erase_if(arriving_, is_it);
+    auto had_joined = std::erase_if(sessions_, is_it) > 0;
     for (auto& [id, chunk] : session.chunks) {
       chunk->lost = true;
       chunk->why = why;
       chunk->changed.notify_all();
     }
-    ++(in_order ? counts_.left : counts_.lost);
+    if (had_joined)
+      ++(in_order ? counts_.left : counts_.lost);
     announce_size();
   }
   session.link->close();
@@ -457,6 +470,8 @@ void node_room::close() {
     ++changes_;
     freed_.notify_all();
     all.push_back(door_);
+    for (const auto& x : arriving_)
+      all.push_back(x->ear);
     for (const auto& x : sessions_)
       all.push_back(x->ear);
   }

@@ -93,8 +93,8 @@ struct node_session {
 
 /// Invariants: (1) A slot is taken by one worker at a time; `busy` is the
 ///                 number of those taken.
-///             (2) A session that is over is not in `sessions_`, and each of
-///                 its chunks knows why.
+///             (2) A session that is over is in no list, and each of its chunks
+///                 knows why.
 ///             (3) An answer is taken by its chunk once, in order; what comes
 ///                 for a chunk that is not there is dropped.
 class node_room {
@@ -118,10 +118,13 @@ public:
 
   void set_door(const caf::actor& door);
 
-  /// Takes a node in, which is welcomed and told who hears it from now on; ends
-  /// its former session, if it has one. Returns why not, or nothing.
-  std::string join(const std::shared_ptr<node_session>& session,
-                   const caf::actor& ear);
+  /// Welcomes a node and tells it who hears it from now on; ends its former
+  /// session, if it has one. Returns why not, or nothing.
+  std::string welcome(const std::shared_ptr<node_session>& session,
+                      const caf::actor& ear);
+
+  /// Takes a node in that has answered the welcome: calls go there from now on.
+  void take_in(const node_session& session);
 
   void count_refused();
 
@@ -162,6 +165,9 @@ private:
   // Notified when a slot may have become free.
   std::condition_variable_any freed_;
   std::uint64_t changes_ = 0;
+  // Those that have not answered the welcome. CAF 0.17 may lose the way to a
+  // node that has just connected, and tells nobody.
+  std::vector<std::shared_ptr<node_session>> arriving_;
   std::vector<std::shared_ptr<node_session>> sessions_;
   // Weak: the coordinator's end is what ends this.
   caf::actor_addr coordinator_;

@@ -244,8 +244,9 @@ private:
 
   stay_result reach() {
     auto where = to_text(how_.connect);
-    auto why =
-        why_not_reached(how_.connect, how_.tls, reach_timeout, signals_.get());
+    unique_fd first;
+    auto why = why_not_reached(how_.connect, how_.tls, reach_timeout,
+                               signals_.get(), first);
     if (!why.empty()) {
       if (why == "interrupted")
         stop_ = true;
@@ -254,12 +255,13 @@ private:
                         how_.once ? "" : "; trying again"));
       return {};
     }
-    return stay();
+    return stay(std::move(first));
   }
 
   // In a system of its own, so that nothing of it is left behind: CAF would go
-  // on using a connection that is dead, and has no way to be told.
-  stay_result stay() {
+  // on using a connection that is dead, and has no way to be told. `first` is
+  // open until the pool has answered.
+  stay_result stay(unique_fd first) {
     config cfg;
     cfg.set(std::string{compat::config_prefix} + "scheduler.max-threads",
             std::size_t{1});
@@ -276,6 +278,7 @@ private:
     stay_hooks hooks;
     hooks.on_welcome = [&](const wire::welcome_message& hello) {
       result.welcomed = true;
+      first = {};
       say(fmt::format("in the pool '{}' ({}) at {}, as '{}' with {} processes",
                       hello.pool, hello.place, to_text(how_.connect),
                       hello_.name, hello_.slots));

@@ -745,6 +745,17 @@ public:
     say_at_door(wire::write(session_, hello));
   }
 
+  /// Joins the pool.
+  void enter(const std::string& incarnation) {
+    say_hello(incarnation);
+    hear(wire::kind::welcome);
+    answer_welcome();
+  }
+
+  void answer_welcome() {
+    say(wire::write_text(session_, wire::kind::ping, {}));
+  }
+
   void say_at_door(const std::string& text) {
     troupe::compat::tell(door_, troupe::node_atom_v, text,
                          caf::actor_cast<caf::actor>((*self_)->address()));
@@ -797,14 +808,47 @@ private:
 TEST_CASE("a node that is played by hand gets calls", "[node_pool]") {
   hall h;
   fake_node node{h.pool.port()};
-  node.say_hello("x");
-  node.hear(wire::kind::welcome);
+  node.enter("x");
   auto op = h.pool.call(test::add, 1, 2).start();
   auto call = node.take_call();
   CHECK(call.name == "add");
   CHECK(call.arguments.size() == 1);
   node.answer(call.chunk, 99);
   CHECK(op.get() == 99);
+}
+
+TEST_CASE("a node that has not answered the welcome gets no calls",
+          "[node_pool]") {
+  hall h;
+  fake_node node{h.pool.port()};
+  node.say_hello("x");
+  node.hear(wire::kind::welcome);
+  auto good = start_node(h.pool.port(), "good");
+  for (auto i = 0; i < 3; ++i)
+    CHECK(h.pool.call(test::add, 1, i).get() == 1 + i);
+  auto seen = h.pool.nodes();
+  CHECK(seen.joined == 1);
+  REQUIRE(seen.nodes.size() == 1);
+  CHECK(seen.nodes[0].name == "good");
+  node.answer_welcome();
+  eventually([&] { return h.pool.nodes().nodes.size() == 2; });
+}
+
+TEST_CASE("a node that does not hear the welcome, and comes again, costs no "
+          "call",
+          "[node_pool]") {
+  hall h;
+  fake_node before{h.pool.port(), 1};
+  before.say_hello("x");
+  before.hear(wire::kind::welcome);
+  auto op = h.pool.call(test::add, 1, 2).start();
+  fake_node after{h.pool.port(), 2};
+  after.enter("x");
+  after.answer(after.take_call().chunk, 3);
+  CHECK(op.get() == 3);
+  auto seen = h.pool.nodes();
+  CHECK(seen.joined == 1);
+  CHECK(seen.lost == 0);
 }
 
 TEST_CASE("a node of another version is turned away", "[node_pool]") {
@@ -845,8 +889,7 @@ TEST_CASE("a node that sends what makes no sense loses its session, and no "
   auto good = start_node(h.pool.port(), "good");
   h.pool.call(test::add, 1, 1).get();
   fake_node node{h.pool.port()};
-  node.say_hello("x");
-  node.hear(wire::kind::welcome);
+  node.enter("x");
   eventually([&] { return h.pool.nodes().nodes.size() == 2; });
   node.say(garbage);
   eventually([&] { return h.pool.nodes().lost == 1; });
@@ -863,8 +906,7 @@ TEST_CASE("answers to what was not asked end the session, and the request that "
           "[node_pool]") {
   hall h;
   fake_node node{h.pool.port()};
-  node.say_hello("x");
-  node.hear(wire::kind::welcome);
+  node.enter("x");
   auto op = h.pool.call(test::add, 1, 2).start();
   auto call = node.take_call();
   wire::answers_message message;
@@ -881,17 +923,15 @@ TEST_CASE("a second hello of a node ends its first session, whose late answers "
   hall h;
   // The flow of the first is dead, as behind a NAT that has forgotten it.
   fake_node before{h.pool.port(), 1};
-  before.say_hello("x");
-  before.hear(wire::kind::welcome);
+  before.enter("x");
   auto plain = h.pool.call(test::add, 1, 2).start();
   auto lost_call = before.take_call();
   fake_node after{h.pool.port(), 2};
-  after.say_hello("x");
-  after.hear(wire::kind::welcome);
+  after.enter("x");
   CHECK(failure_of(std::move(plain)).code == ec::node_lost);
-  CHECK(h.pool.nodes().nodes.size() == 1);
   auto op = h.pool.call(test::add, 3, 4).start();
   auto call = after.take_call();
+  CHECK(h.pool.nodes().nodes.size() == 1);
   before.answer(lost_call.chunk, 1);
   before.answer(call.chunk, 2);
   after.answer(call.chunk, 7);
@@ -903,15 +943,14 @@ TEST_CASE("two nodes of which CAF thinks that they are one: the second is "
           "[node_pool]") {
   hall h;
   fake_node node{h.pool.port()};
-  node.say_hello("x");
-  node.hear(wire::kind::welcome);
+  node.enter("x");
   node.say_hello("y");
   auto why = wire::read_refusal(node.hear(wire::kind::refusal));
   REQUIRE(why);
   CHECK_THAT(why->text, Catch::Contains("same ID as node 'fake-x'"));
-  CHECK(h.pool.nodes().nodes.size() == 1);
   auto op = h.pool.call(test::add, 1, 2).start();
   auto call = node.take_call();
+  CHECK(h.pool.nodes().nodes.size() == 1);
   node.answer(call.chunk, 3);
   CHECK(op.get() == 3);
 }
@@ -920,8 +959,7 @@ TEST_CASE("a request is answered once, whatever the node says afterwards",
           "[node_pool]") {
   hall h;
   fake_node node{h.pool.port()};
-  node.say_hello("x");
-  node.hear(wire::kind::welcome);
+  node.enter("x");
   auto op = h.pool.call(test::add, 1, 2).start();
   auto call = node.take_call();
   node.answer(call.chunk, 3);
