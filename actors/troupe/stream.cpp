@@ -9,6 +9,7 @@
 #include "troupe/caf_compat.hpp"
 #include "troupe/dispatcher.hpp"
 #include "troupe/messages.hpp"
+#include "troupe/run_meter.hpp"
 #include "troupe/trace.hpp"
 
 namespace troupe {
@@ -472,9 +473,24 @@ void imap_core::work(context& ctx) noexcept {
         trace::name_last("imap");
     }
   } count{ctx, called, failed};
+  run_meter meter{cell, ctx.label()};
+  auto called_away = false;
+  auto next = [&]() -> slot* {
+    if (called_away)
+      return nullptr;
+    auto found = claim();
+    auto waits = found == nullptr;
+    if (waits) {
+      meter.look();
+      found = claim_patiently();
+    }
+    if (found)
+      meter.begin(waits);
+    return found;
+  };
   for (;;) {
-    auto called_away = false;
-    while (auto found = called_away ? nullptr : claim_patiently()) {
+    called_away = false;
+    while (auto found = next()) {
       looking_.fetch_sub(1, std::memory_order_seq_cst);
       // From here on this one is busy, perhaps for long.
       if (has_unclaimed() && looking_.load(std::memory_order_seq_cst) == 0)
@@ -484,7 +500,7 @@ void imap_core::work(context& ctx) noexcept {
       ++called;
       failed += found->why != nullptr;
       cell.end_request();
-      cell.record().count_returned(1);
+      meter.end();
       draw(*found, begin, ctx);
       complete(*found);
       looking_.fetch_add(1, std::memory_order_seq_cst);
@@ -495,6 +511,7 @@ void imap_core::work(context& ctx) noexcept {
                            > 0
                     && cell.home().take_attention(priority::normal);
     }
+    meter.look();
     looking_.fetch_sub(1, std::memory_order_seq_cst);
     pumping_.fetch_sub(1, std::memory_order_seq_cst);
     if (!has_unclaimed())

@@ -485,6 +485,11 @@ void batch::drop_retries() noexcept {
   settle(n, n, std::chrono::steady_clock::now());
 }
 
+bool batch::stands_for_others() const noexcept {
+  auto more = find_extras();
+  return more && more->stands_for;
+}
+
 progress_meter* batch::meter() const noexcept {
   auto more = find_extras();
   return more ? more->progress.get() : nullptr;
@@ -993,7 +998,9 @@ void batch::share::measure(std::uint32_t ran,
   auto spent = now - mark_;
   if (!retried_ && ran > 0)
     record.started(label_, mark_ - batch_.submitted_at_, ran);
-  if (ran > 1 && spent > 4 * chunk_time_ && spent > 4 * ran * each_) {
+  if (batch_.stands_for_others()) {
+    // Who ran those has measured them.
+  } else if (ran > 1 && spent > 4 * chunk_time_ && spent > 4 * ran * each_) {
     // Tiny requests were expected, and there was a slow one among them.
     record.returned(label_, each_, ran - 1);
     record.returned(label_, spent - (ran - 1) * each_, 1);

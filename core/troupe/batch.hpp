@@ -314,6 +314,7 @@ private:
   void retry_now(std::uint32_t index) noexcept;
   bool take_retry(index_range& started) noexcept;
   void drop_retries() noexcept;
+  bool stands_for_others() const noexcept;
   progress_meter* meter() const noexcept;
 
   // First what a request needs that runs as a member of a group: of a million

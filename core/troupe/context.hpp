@@ -101,7 +101,8 @@ public:
   /// Returns what the dispatcher knows of the worker.
   worker_cell& cell() const noexcept { return cell_; }
 
-  /// Has the batch, of this one request, count as so many.
+  /// Has the batch, of this one request, count as so many. Who makes these
+  /// calls measures them.
   void stand_for(std::uint32_t requests, std::uint32_t failed) noexcept {
     batch_.stand_for(requests, failed);
   }

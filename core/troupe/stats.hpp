@@ -34,7 +34,8 @@ struct label_stats {
   /// their results.
   std::uint64_t late = 0;
 
-  /// From the submit to the start of a call. Retries don't count.
+  /// From the submit to the start of a call. Retries don't count. Of a stream:
+  /// once for each worker that takes it up.
   histogram waited;
 
   /// From the start of a call to its end, each attempt by itself, with the

@@ -136,6 +136,9 @@ public:
   worker_record& record() noexcept { return record_; }
 
   /// Counts a claim, by which the watchdog sees that the worker gets on.
+  /// Whether it runs a batch inside the wait of a request.
+  bool nests() const noexcept { return nested_ != nullptr; }
+
   void count_claim() noexcept {
     claims_.store(claims_.load(std::memory_order_relaxed) + 1,
                   std::memory_order_relaxed);

@@ -74,6 +74,19 @@ TEST_CASE("each element of an imap counts as a request", "[stream]") {
   CHECK(io.stats().failed == 10);
 }
 
+TEST_CASE("each element of an imap is measured as a request", "[stream]") {
+  test::actor_world world;
+  troupe::pool io{world.sys, troupe::pool_options{.workers = 2}};
+  for (auto round = 0; round < 3; ++round)
+    for ([[maybe_unused]] auto x :
+         io.imap(std::views::iota(0, 100), [](int i) { return i; }))
+      continue;
+  io.shutdown().get();
+  auto stats = io.stats();
+  REQUIRE(stats.labels.size() == 1);
+  CHECK(stats.labels[0].ran.count() == 300);
+}
+
 TEST_CASE("imap of nothing ends at once", "[stream]") {
   test::actor_world world;
   troupe::pool pool{world.sys};

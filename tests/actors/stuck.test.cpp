@@ -9,10 +9,13 @@
 #include "manual_clock.hpp"
 #include "programs.hpp"
 #include "run_child.hpp"
+#include "turnstile.hpp"
 
 #include <catch2/catch.hpp>
 
+#include <ranges>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <sys/syscall.h>
@@ -66,6 +69,36 @@ struct guarded_world {
 };
 
 } // namespace
+
+TEST_CASE("a stream that goes on is not stuck, however long it takes; an "
+          "element is",
+          "[stuck]") {
+  test::turnstile door;
+  guarded_world on{1, 0};
+  std::thread reader{[&] {
+    for ([[maybe_unused]] auto x :
+         on.pool.imap(std::views::iota(0, 20), [&](int i) {
+           door.pass();
+           return i;
+         }))
+      continue;
+  }};
+  for (std::size_t served = 0; served < 10; ++served) {
+    while (door.arrived() == served)
+      std::this_thread::yield();
+    on.advance(6s);
+    door.let(1);
+  }
+  CHECK(on.log.entries().empty());
+  while (door.arrived() == 10)
+    std::this_thread::yield();
+  on.advance(6s);
+  on.advance(10s);
+  CHECK(on.log.entries().size() == 1);
+  CHECK(on.pool.stats().stuck == 1);
+  door.open();
+  reader.join();
+}
 
 TEST_CASE("a stuck call is told to subscribers and to the log, once",
           "[stuck]") {

@@ -41,6 +41,12 @@ public:
     return arrived_ - std::min(arrived_, turns_);
   }
 
+  /// Returns how many have come so far.
+  std::size_t arrived() const {
+    std::lock_guard guard{mutex_};
+    return arrived_;
+  }
+
 private:
   mutable std::mutex mutex_;
   std::condition_variable changed_;
