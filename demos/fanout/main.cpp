@@ -14,6 +14,7 @@
 #include "options.hpp"
 #include "parts/interrupt.hpp"
 #include "parts/sizes.hpp"
+#include "parts/standard_files.hpp"
 #include "parts/text.hpp"
 #include "report.hpp"
 #include "run.hpp"
@@ -104,10 +105,13 @@ public:
       ok = ok && good;
       rows.push_back(row);
       if (opts_.output() == format::json)
-        std::puts(json(row).c_str());
+        print(stdout, json(row));
     }
-    if (opts_.output() == format::text)
-      std::fputs(table(rows).c_str(), stdout);
+    if (opts_.output() == format::text) {
+      auto text = table(rows);
+      text.pop_back();
+      print(stdout, std::move(text));
+    }
     if (auto signal = stopping_.signal())
       return leave(128 + *signal, "interrupted: " + std::to_string(rows.size())
                                       + " sizes of the pool measured");
@@ -171,6 +175,7 @@ private:
 };
 
 int main(int argc, char** argv) {
+  parts::fill_standard_files();
   options opts;
   if (auto status = opts.parse_command_line(argc, argv))
     return *status;

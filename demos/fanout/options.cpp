@@ -25,15 +25,20 @@ std::optional<std::string> options::check() const {
 }
 
 std::optional<std::string> options::list() const {
-  if (list_.empty())
-    return std::nullopt;
-  return list_;
+  return given("list", list_);
 }
 
 std::optional<std::string> options::trace() const {
-  if (trace_.empty())
+  return given("trace", trace_);
+}
+
+std::optional<std::string> options::given(const char* key,
+                                          const std::string& value) const {
+  // An empty value was given, too: a script whose variable is empty by mistake
+  // did not ask for a run without.
+  if (caf::get_if(&content, key) == nullptr)
     return std::nullopt;
-  return trace_;
+  return value;
 }
 
 } // namespace fanout

@@ -27,7 +27,7 @@ public:
   // -- properties -------------------------------------------------------------
 
   /// Returns whether no targets were given, so that fanout is its own world.
-  bool own_world() const { return arguments().empty() && list_.empty(); }
+  bool own_world() const { return arguments().empty() && !list(); }
 
   /// Returns the file of targets, if one was given; `-` is standard input.
   std::optional<std::string> list() const;
@@ -44,6 +44,10 @@ public:
   std::optional<std::string> trace() const;
 
 private:
+  // Returns the value of an option, if it was given.
+  std::optional<std::string> given(const char* key,
+                                   const std::string& value) const;
+
   std::string list_;
   std::string output_ = "text";
   bool follow_ = false;

@@ -18,16 +18,6 @@ namespace {
 constexpr std::array all_kinds = {targets::kind::http, targets::kind::file,
                                   targets::kind::sqlite};
 
-// Prints one line in one call, so that it stays whole.
-void print(std::FILE* to, std::string line) {
-  line += '\n';
-  if (std::fwrite(line.data(), 1, line.size(), to) != line.size()
-      || std::fflush(to) != 0)
-    if (to == stdout)
-      throw std::system_error{errno, std::generic_category(),
-                              "cannot write to standard output"};
-}
-
 std::string json_line(const targets::result& what) {
   auto ms = std::chrono::duration<double, std::milli>{what.took}.count();
   auto line = fmt::format("{{\"target\":{},\"kind\":\"{}\",\"ok\":{},\"ms\":"
@@ -77,6 +67,15 @@ std::string kind_line(targets::kind which, const kind_sum& sum) {
 }
 
 } // namespace
+
+void print(std::FILE* to, std::string text) {
+  text += '\n';
+  if (std::fwrite(text.data(), 1, text.size(), to) != text.size()
+      || std::fflush(to) != 0)
+    if (to == stdout)
+      throw std::system_error{errno, std::generic_category(),
+                              "cannot write to standard output"};
+}
 
 std::string result_line(const targets::result& what, format output) {
   if (output == format::json)

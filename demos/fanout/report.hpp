@@ -77,6 +77,13 @@ private:
   tally tally_;
 };
 
+/// Prints `text` and the end of its last line in one call, so that it stays
+/// whole.
+///
+/// @throws std::system_error if standard output does not take it; a standard
+///         error that does not is none.
+void print(std::FILE* to, std::string text);
+
 /// Returns one result as a line without its end: in text, `DIGEST  PATH` as
 /// sha256sum prints it, `STATUS  BYTES B  URL`, or `ROWS rows  TARGET`.
 std::string result_line(const targets::result& what, format output);

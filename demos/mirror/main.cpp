@@ -18,6 +18,7 @@
 
 #include "parts/interrupt.hpp"
 #include "parts/progress_bar.hpp"
+#include "parts/standard_files.hpp"
 #include "parts/text.hpp"
 
 #include "troupe/dashboard.hpp"
@@ -25,8 +26,10 @@
 #include <caf/actor_system.hpp>
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <memory>
 #include <string>
@@ -84,22 +87,28 @@ int run_once(options& opts, parts::interrupt& stopping,
   screen = &bar;
   auto end = fan.execute();
   auto cut = end.stopped > 0 || end.never_started > 0 || end.at_least;
+  auto text = summary(end) + "\n";
+  if (stopping.signal())
+    text += cut_short(end, "interrupted") + "\n";
+  else if (cut)
+    text += cut_short(end, "the deadline passed") + "\n";
+  auto error = 0;
   bar.aside([&] {
-    std::puts(summary(end).c_str());
-    std::fflush(stdout);
-    if (stopping.signal())
-      std::puts(cut_short(end, "interrupted").c_str());
-    else if (cut)
-      std::puts(cut_short(end, "the deadline passed").c_str());
+    // Flushed here, where the cause is still known: a failure that a flush has
+    // told of is forgotten by the next one.
+    if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
+      error = errno;
   });
-  if (std::fflush(stdout) != 0)
-    return leave(some_missing, "cannot write to standard output");
+  if (error != 0)
+    return leave(some_missing, std::string{"cannot write to standard output: "}
+                                   + std::strerror(error));
   if (auto signal = stopping.signal())
     return 128 + *signal;
   return end.failed == 0 && !cut ? all_there : some_missing;
 }
 
 int main(int argc, char** argv) {
+  parts::fill_standard_files();
   options opts;
   if (auto status = opts.parse_command_line(argc, argv))
     return *status;

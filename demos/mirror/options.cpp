@@ -14,12 +14,13 @@ namespace {
 constexpr std::size_t most = 10'000;
 
 std::optional<std::chrono::nanoseconds>
-duration(const char* key, const std::string& text, const char* none) {
-  if (text.empty())
+duration(const char* key, const std::optional<std::string>& text,
+         const char* none) {
+  if (!text)
     return std::nullopt;
-  auto value = troupe::parse_duration(key, text);
+  auto value = troupe::parse_duration(key, *text);
   if (value.count() == 0)
-    throw std::runtime_error{std::string{key} + " = '" + text + "': " + none
+    throw std::runtime_error{std::string{key} + " = '" + *text + "': " + none
                              + " (accepted: a duration above 0, such as 500ms "
                                "or 10s)"};
   return value;
@@ -46,22 +47,30 @@ void options::check() {
   if (into_.empty())
     throw std::runtime_error{"--into is missing (accepted: --into=DIR, the "
                              "folder for the files)"};
-  if (arguments().empty() && list_.empty())
+  if (arguments().empty() && !list())
     throw std::runtime_error{"nothing to fetch (accepted: URLs as arguments, "
                              "--list=FILE with one a line)"};
   how_.per_host = static_cast<std::uint32_t>(
       troupe::parse_count("per-host", per_host_, 1, most));
   how_.attempts = static_cast<unsigned>(
       troupe::parse_count("attempts", attempts_, 1, most));
-  how_.hedge_after = duration("hedge-after", hedge_after_,
+  how_.hedge_after = duration("hedge-after", given("hedge-after", hedge_after_),
                               "every file would be fetched twice");
-  how_.deadline = duration("deadline", deadline_, "nothing would be fetched");
+  how_.deadline = duration("deadline", given("deadline", deadline_),
+                           "nothing would be fetched");
 }
 
 std::optional<std::string> options::list() const {
-  if (list_.empty())
+  return given("list", list_);
+}
+
+std::optional<std::string> options::given(const char* key,
+                                          const std::string& value) const {
+  // An empty value was given, too: a script whose variable is empty by mistake
+  // did not ask for a run without.
+  if (caf::get_if(&content, key) == nullptr)
     return std::nullopt;
-  return list_;
+  return value;
 }
 
 } // namespace mirror

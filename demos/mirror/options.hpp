@@ -33,6 +33,10 @@ public:
   const settings& how() const noexcept { return how_; }
 
 private:
+  // Returns the value of an option, if it was given.
+  std::optional<std::string> given(const char* key,
+                                   const std::string& value) const;
+
   std::string list_;
   std::string into_;
   std::string per_host_ = "4";

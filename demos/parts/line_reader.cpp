@@ -29,6 +29,9 @@ line_reader::line_reader(const std::string& path, int stop_fd)
   struct stat info;
   if (fstat(fd_, &info) != 0)
     fail(errno);
+  // A closed standard input is one that cannot be read.
+  if ((fcntl(fd_, F_GETFL) & O_ACCMODE) == O_WRONLY)
+    fail(EBADF);
   // Opening a folder works; only reading it fails, when it is too late to say
   // so before anything starts.
   if (S_ISDIR(info.st_mode))

@@ -100,8 +100,14 @@ std::optional<target> target_source::next() {
     } else if (argument_ < options_.arguments.size()) {
       auto& word = options_.arguments[argument_++];
       if (word == "-") {
-        list_.emplace(word, closed_.get());
         list_name_ = "(standard input)";
+        try {
+          list_.emplace(word, closed_.get());
+        } catch (const std::system_error& error) {
+          found = target{kind::file, list_name_,
+                         "cannot read this list: " + error.code().message(),
+                         position(1)};
+        }
       } else {
         found = take(word);
       }

@@ -27,6 +27,7 @@
 
 #include "parts/interrupt.hpp"
 #include "parts/progress_bar.hpp"
+#include "parts/standard_files.hpp"
 #include "parts/text.hpp"
 #include "targets/target_source.hpp"
 #include "targets/world.hpp"
@@ -39,7 +40,6 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -67,17 +67,6 @@ constexpr std::size_t warm_up_workers = 8;
 int leave(int status, const std::string& line) {
   std::fprintf(stderr, "tune: %s\n", line.c_str());
   return status;
-}
-
-// Descriptors 0 to 2 are taken, so that no other file can be in their place.
-void fill_standard_descriptors() {
-  for (;;) {
-    auto fd = open("/dev/null", O_RDWR);
-    if (fd > STDERR_FILENO || fd < 0) {
-      close(fd);
-      return;
-    }
-  }
 }
 
 // What the command line asks for.
@@ -258,7 +247,7 @@ private:
 };
 
 int main(int argc, char** argv) {
-  fill_standard_descriptors();
+  parts::fill_standard_files();
   options opts;
   if (auto status = opts.parse_command_line(argc, argv))
     return *status;

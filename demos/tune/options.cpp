@@ -82,7 +82,9 @@ void options::check() {
 }
 
 std::optional<std::string> options::list() const {
-  if (list_.empty())
+  // Given as '', it is not taken for not given: a script whose variable is
+  // empty by mistake did not ask for another work.
+  if (caf::get_if(&content, "list") == nullptr)
     return std::nullopt;
   return list_;
 }

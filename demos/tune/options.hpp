@@ -27,7 +27,7 @@ public:
   // -- properties -------------------------------------------------------------
 
   /// Returns whether nothing was given to work on.
-  bool own_world() const { return arguments().empty() && list_.empty(); }
+  bool own_world() const { return arguments().empty() && !list(); }
 
   /// Returns the file of targets or lines, if one was given; `-` is standard
   /// input.

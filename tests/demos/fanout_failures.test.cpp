@@ -190,6 +190,38 @@ TEST_CASE("results that nobody takes end the run with an error", "[fanout]") {
                                "on device"));
 }
 
+TEST_CASE("a table that nobody takes is an error, too", "[fanout]") {
+  auto end =
+      test::run({"/bin/sh", "-c", "exec \"$0\" --compare \"$1\" > /dev/full",
+                 test::fanout_command({})[0], "/etc/passwd"});
+  CHECK(end.status == 1);
+  CHECK_THAT(end.err, Contains("cannot write to standard output: No space left "
+                               "on device"));
+}
+
+TEST_CASE("no other file is taken for a closed standard one", "[fanout]") {
+  auto with = [](const std::string& redirection) {
+    return test::run({"/bin/sh", "-c", "exec \"$0\" \"$@\" " + redirection,
+                      test::fanout_command({})[0], "/etc/passwd", "-"});
+  };
+  auto no_output = with(">&-");
+  CHECK(no_output.status == 1);
+  CHECK_THAT(no_output.err,
+             Contains("cannot write to standard output: Bad file descriptor"));
+  CHECK(with("2>&-").status == 0);
+  auto no_list = with("<&-");
+  CHECK(no_list.status == 1);
+  CHECK(test::lines(no_list.out).size() == 1);
+  CHECK_THAT(no_list.err, StartsWith("failed: (standard input): cannot read "
+                                     "this list: Bad file descriptor\n"));
+  // Failure here is a hang: it waits for what never comes.
+  auto no_input = test::run({"/bin/sh", "-c", "exec \"$0\" --list=- <&-",
+                             test::fanout_command({})[0]});
+  CHECK(no_input.status == 2);
+  CHECK(no_input.err
+        == "fanout: cannot read the list '-': Bad file descriptor\n");
+}
+
 // -- usage --------------------------------------------------------------------
 
 TEST_CASE("bad options are one line and status 2", "[fanout]") {
@@ -200,6 +232,9 @@ TEST_CASE("bad options are one line and status 2", "[fanout]") {
   check_usage({"--troupe.workers=-3"}, "troupe.workers = '-3'");
   check_usage({"--troupe.workers=many"}, "troupe.workers = 'many'");
   check_usage({"--list"}, "list");
+  // An empty variable of a script is no wish for a run without.
+  check_usage({"--list="}, "cannot read the list '': No such file");
+  check_usage({"--trace=", "/etc/passwd"}, "cannot write the trace ''");
 }
 
 TEST_CASE("a list that cannot be read is one line and status 2", "[fanout]") {

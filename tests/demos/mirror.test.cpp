@@ -497,6 +497,9 @@ TEST_CASE("bad usage of mirror is one line and status 2", "[mirror]") {
   check_usage({into, "--hedge-after=soon", "http://h/"},
               "hedge-after = 'soon'");
   check_usage({into, "--deadline=-1s", "http://h/"}, "deadline = '-1s'");
+  check_usage({into, "--deadline=", "http://h/"}, "deadline = ''");
+  check_usage({into, "--hedge-after=", "http://h/"}, "hedge-after = ''");
+  check_usage({into, "--list=", "http://h/"}, "cannot read the list ''");
   check_usage({into, "--troupe.workers=0", "http://h/"},
               "troupe.workers = '0'");
   check_usage(
@@ -508,6 +511,26 @@ TEST_CASE("bad usage of mirror is one line and status 2", "[mirror]") {
               fmt::format("cannot mirror into '{}': Not a directory", file));
   check_usage({"--into=/proc/none", "http://h/"},
               "cannot mirror into '/proc/none': ");
+}
+
+TEST_CASE("a summary that nobody takes is an error", "[mirror]") {
+  test::temp_folder folder;
+  auto with = [&](const char* redirection) {
+    return test::run({"/bin/sh", "-c",
+                      fmt::format("exec \"$0\" \"$@\" {}", redirection),
+                      MIRROR_BINARY, fmt::format("--into={}", folder.path()),
+                      "--list=/dev/null"});
+  };
+  auto full = with("> /dev/full");
+  CHECK(full.status == 1);
+  CHECK(
+      full.err
+      == "mirror: cannot write to standard output: No space left on device\n");
+  // Nor does it go into a file that has got the number of a closed one.
+  auto closed = with(">&-");
+  CHECK(closed.status == 1);
+  CHECK(closed.err
+        == "mirror: cannot write to standard output: Bad file descriptor\n");
 }
 
 TEST_CASE("two runs into one folder do not meet", "[mirror]") {

@@ -310,6 +310,7 @@ TEST_CASE("a command that takes longer than all the time is not measured",
 
 TEST_CASE("bad input to tune is one line and status 2", "[tune]") {
   check_usage({"--comand=true"}, "did you mean '--command'?");
+  check_usage({"--list="}, "cannot read the list ''");
   check_usage({"--rounds=0"}, "rounds = '0'");
   check_usage({"--most=0"}, "most = '0'");
   check_usage({"--within=100"}, "within = '100'");
