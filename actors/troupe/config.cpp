@@ -436,7 +436,13 @@ void print_help(const std::string& program, const caf::config_option_set& known,
       shown.add(option);
   }
   std::string text = "Usage: " + program + " [options] [--] [arguments]\n\n";
-  text += shown.help_text(false);
+  auto options = shown.help_text(false);
+  // What CAF says of its own printing does not hold for this.
+  constexpr std::string_view elsewhere = " to STDERR and exit";
+  for (auto i = options.find(elsewhere); i != options.npos;
+       i = options.find(elsewhere))
+    options.replace(i, elsewhere.size(), " and exit");
+  text += options;
   text += troupe_help();
   std::fputs(text.c_str(), stdout);
   std::fflush(stdout);
@@ -498,11 +504,39 @@ void put_option(caf::settings& settings, const std::string& key,
   }
 }
 
+/// Returns the key that was probably meant by one of a file which belongs to no
+/// option; nothing if it may as well be a key that the program reads itself.
+std::optional<std::string> meant_by(const std::string& key,
+                                    const caf::config_option_set& known) {
+  auto dot = key.find('.');
+  std::vector words{std::string{"troupe"}};
+  if (dot != key.npos && closest_match(key.substr(0, dot), words))
+    if (auto meant = "troupe" + key.substr(dot); find_option(meant) != nullptr)
+      return meant;
+  // A group may have keys of any name, but hardly two that look alike.
+  auto group_of = [](const std::string& of) {
+    return of.substr(0, of.rfind('.') + 1);
+  };
+  std::vector<std::string> same_group;
+  for (const auto& option : known) {
+    auto other = key_of(option);
+    // An option may take a whole group.
+    if (key == other || key.starts_with(other + "."))
+      return {};
+    if (group_of(other) == group_of(key))
+      same_group.push_back(other.substr(group_of(other).size()));
+  }
+  auto bare = closest_match(key.substr(group_of(key).size()), same_group);
+  if (!bare)
+    return {};
+  return group_of(key) + *bare;
+}
+
 void put_file(caf::actor_system_config& cfg,
               const caf::config_option_set& known, const config_file& file,
               option_table& program) {
-  // Keys that belong to no option are kept, as CAF does: a program may read
-  // them, and an option may take a whole group.
+  // Keys that belong to no option and look like none are kept, as CAF does: a
+  // program may read them, and an option may take a whole group.
   caf::settings found;
   for (const auto& entry : file.content.entries) {
     if (find_program_key(entry.key) != nullptr) {
@@ -522,6 +556,10 @@ void put_file(caf::actor_system_config& cfg,
         put_option(cfg.content, entry.key, entry.text);
       continue;
     }
+    if (auto meant = meant_by(entry.key, known))
+      refuse(file.place(entry.line) + entry.key + " = " + in_quotes(entry.text)
+             + ": unknown key; did you mean '" + *meant
+             + "'? (accepted: the options that --long-help lists)");
     caf::put(found, entry.key, entry.value);
     caf::put(cfg.content, entry.key, entry.value);
   }

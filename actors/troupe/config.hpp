@@ -107,9 +107,9 @@ public:
   ///         to leave with: 0 after `--help`, `--long-help`,
   ///         `--dump-config` and `--troupe.explain`, which print to standard
   ///         output, and 2 for bad input.
-  /// Errors: bad input is an unknown option, an unknown key in the group
-  ///         `troupe` of the file (other unknown keys are CAF's, which ignores
-  ///         them), a value of a wrong type or out of range, values that
+  /// Errors: bad input is an unknown option, an unknown key in a file (of
+  ///         other groups than `troupe`, only one that looks like a slip),
+  ///         a value of a wrong type or out of range, values that
   ///         contradict each other, a named file that cannot be read, and
   ///         broken syntax. One line on standard error names key, value and
   ///         what is accepted. The settings are then half filled; start no

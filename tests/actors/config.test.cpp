@@ -390,6 +390,7 @@ TEST_CASE("asked for --help, it explains every option on standard output and "
     CHECK(result.err.empty());
     CHECK_FALSE(result.prints("started"));
     CHECK(result.out.find("Usage: troupe_config_probe [options]") == 0);
+    CHECK(result.out.find("STDERR") == std::string::npos);
     for (auto name :
          {"--help)", "--config-file=", "--list)",
           "--late=", "--deep.group.name=", "--troupe.workers=<count|auto>",
@@ -563,6 +564,30 @@ TEST_CASE("a misspelt key in a file is refused with its line", "[config]") {
                 "probe.conf:2: troupe.pool.db.workers = '4': unknown key; did "
                 "you mean 'troupe.pools.db.workers'? (accepted"s
                     + keys);
+}
+
+TEST_CASE("a misspelt group or option in a file is refused with what was meant",
+          "[config]") {
+  probe_folder here;
+  auto refused = [&](const std::string& file, const std::string& line) {
+    check_refused(here.run_with(file),
+                  "probe.conf:" + line
+                      + " (accepted: the options that --long-help lists)");
+  };
+  refused("troup {\n  workers = 4\n}\n",
+          "2: troup.workers = '4': unknown key; did you mean "
+          "'troupe.workers'?");
+  refused("tropue {\n  pools { db { workers = 4 } }\n}\n",
+          "2: tropue.pools.db.workers = '4': unknown key; did you mean "
+          "'troupe.pools.db.workers'?");
+  refused("probe {\n  limti = 7\n}\n",
+          "2: probe.limti = '7': unknown key; did you mean 'probe.limit'?");
+  refused("deep { group { nme = \"n\" } }\n",
+          "1: deep.group.nme = 'n': unknown key; did you mean "
+          "'deep.group.name'?");
+  // What the program may read itself is left alone.
+  check_runs(here.run_with("troup { tent = 1 }\nprobe { colour = 1 }\n"),
+             {"started"});
 }
 
 TEST_CASE("a value of a wrong type in a file is refused with its line",
