@@ -83,6 +83,15 @@ public:
     return true;
   }
 
+  /// Returns how often requests were begun.
+  std::uint64_t begun() const {
+    std::lock_guard guard{mutex_};
+    std::uint64_t n = 0;
+    for (auto& x : records_)
+      n += static_cast<std::uint64_t>(x->starts);
+    return n;
+  }
+
   /// Returns how many have no outcome and are owed one.
   std::size_t outstanding() const {
     std::lock_guard guard{mutex_};

@@ -5,13 +5,14 @@
 //
 // What is asked for follows from the seed, which is printed first; who wins a
 // race does not. PERCENT of the rounds use a pool of worker processes, 20 by
-// itself; this program is its own worker. With --minutes it is a soak: memory
-// and threads are printed as it goes. Exit status 1: a promise was broken;
-// abort: something hung.
+// itself; this program is its own worker. With --minutes it is a soak: memory,
+// threads and descriptors are printed as it goes, and must be flat. Exit status
+// 1: a promise was broken; abort: something hung.
 
 #include "dice.hpp"
 #include "ledger.hpp"
 #include "processes.hpp"
+#include "steadiness.hpp"
 
 #include "troupe/run_if_worker.hpp"
 #include "troupe/troupe.hpp"
@@ -28,7 +29,6 @@
 #include <cstdlib>
 #include <deque>
 #include <exception>
-#include <fstream>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -130,6 +130,10 @@ private:
 struct arena {
   ledger& book;
   victims& workers;
+  /// Whether somebody has used a stream, whose calls have no records.
+  std::atomic<bool> streamed{false};
+
+  arena(ledger& all, victims& seen) : book{all}, workers{seen} {}
 };
 
 enum class action : std::uint8_t { answer, fail, dawdle, obey, nest, flaky };
@@ -359,6 +363,7 @@ void drive_thread(driver me, int turns) {
     case 3: {
       auto whole = me.note("imap");
       whole->of_many = true;
+      me.in().streamed = true;
       auto results = me.io().imap(
           std::views::iota(0, static_cast<int>(me.random().below(40))),
           [](int x) { return x; }, 1 + me.random().below(4));
@@ -585,10 +590,23 @@ void disturb(const troupe::pool& io, arena& in, dice random,
   }
 }
 
+// Returns when the pool has measured each call of the round once; failure is a
+// hang. Of a stream, stretches are measured and not the calls.
+void compare_statistics(const troupe::pool& io, const arena& in) {
+  if (!TROUPE_STATISTICS || in.streamed)
+    return;
+  for (;;) {
+    auto before = in.book.begun();
+    if (io.stats().total().ran.count() == before && in.book.begun() == before)
+      return;
+    std::this_thread::sleep_for(100us);
+  }
+}
+
 void play_round(caf::actor_system& sys, ledger& book, dice random,
                 watchdog& dog) {
   victims workers;
-  auto in = std::make_shared<arena>(arena{book, workers});
+  auto in = std::make_shared<arena>(book, workers);
   auto over = std::make_shared<latch>();
   {
     auto io = make_pool(sys, random);
@@ -633,6 +651,10 @@ void play_round(caf::actor_system& sys, ledger& book, dice random,
       down->get();
     else if (random.one_in(2))
       io.shutdown().get();
+    if (random.one_in(2)) {
+      dog.say_where("while a pool counts what it has measured");
+      compare_statistics(io, *in);
+    }
   }
   dog.say_where("while the last requests return");
   while (!book.all_returned() || book.outstanding() > 0)
@@ -641,14 +663,54 @@ void play_round(caf::actor_system& sys, ledger& book, dice random,
 
 // -- figures ------------------------------------------------------------------
 
-/// Returns a line of /proc/self/status, such as "VmRSS".
-std::uint64_t status_of(std::string_view key) {
-  std::ifstream in{"/proc/self/status"};
-  for (std::string line; std::getline(in, line);)
-    if (line.starts_with(key))
-      return std::strtoull(line.c_str() + key.size() + 1, nullptr, 10);
-  return 0;
-}
+/// How often a soak looks at itself, and how often it says what it sees.
+constexpr auto look_interval = 5s;
+constexpr auto report_interval = 60s;
+
+/// Looks at the process between two actor systems, when nothing of a pool may
+/// be left.
+class soak {
+public:
+  using clock = std::chrono::steady_clock;
+
+  explicit soak(clock::time_point begin) : begin_{begin} {}
+
+  void look(std::uint64_t rounds, std::uint64_t requests, bool last) {
+    auto now = clock::now();
+    if (now < next_look_ && !last)
+      return;
+    next_look_ = now + look_interval;
+    auto seen = test::holdings_now();
+    all_.add(seen);
+    if (now < next_report_ && !last)
+      return;
+    next_report_ = now + report_interval;
+    fmt::print(
+        "{:5} s  {:8} rounds  {:10} requests  {:7} KiB  {:3} threads  "
+        "{:3} descriptors\n",
+        std::chrono::duration_cast<std::chrono::seconds>(now - begin_).count(),
+        rounds, requests, seen.memory_kib, seen.threads, seen.descriptors);
+    std::fflush(stdout);
+  }
+
+  /// Prints whether all was flat; returns false if something has grown.
+  bool judge() const {
+    auto growth = all_.growth();
+    if (!growth.empty())
+      fmt::print("chaos: not flat\n{}", growth);
+    else if (all_.can_tell())
+      fmt::print("chaos: memory, threads and descriptors are flat\n");
+    else
+      fmt::print("chaos: too short to say what grows\n");
+    return growth.empty();
+  }
+
+private:
+  clock::time_point begin_;
+  clock::time_point next_look_ = begin_;
+  clock::time_point next_report_ = begin_;
+  test::steadiness all_;
+};
 
 } // namespace
 
@@ -669,19 +731,19 @@ int main(int argc, char** argv) {
   ledger book;
   watchdog dog{book};
   auto begin = std::chrono::steady_clock::now();
-  auto next_figures = begin;
+  soak figures{begin};
   std::uint64_t rounds = 0;
   while (std::chrono::steady_clock::now() - begin < how->span) {
     // A system serves some rounds; another one starts in the same process.
     troupe::config cfg;
-    caf::actor_system sys{cfg};
+    std::optional<caf::actor_system> sys{std::in_place, cfg};
     for (auto n = 1 + random.below(20); n > 0; --n) {
       if (random.below(100) < how->process_percent)
         chaos::play_process_round(
-            sys, book, dice{random.fork()},
+            *sys, book, dice{random.fork()},
             [&](std::string where) { dog.say_where(std::move(where)); });
       else
-        play_round(sys, book, dice{random.fork()}, dog);
+        play_round(*sys, book, dice{random.fork()}, dog);
       ++rounds;
       if (auto wrong = book.close(); !wrong.empty()) {
         fmt::print("chaos: broken in round {} of --seed {}\n{}", rounds,
@@ -690,16 +752,14 @@ int main(int argc, char** argv) {
       }
     }
     dog.say_where("while an actor system ends");
-    auto now = std::chrono::steady_clock::now();
-    if (how->soak && now >= next_figures) {
-      next_figures = now + 60s;
-      fmt::print(
-          "{:5} s  {:8} rounds  {:10} requests  {:7} KiB  {:3} threads\n",
-          std::chrono::duration_cast<std::chrono::seconds>(now - begin).count(),
-          rounds, book.requests(), status_of("VmRSS:"), status_of("Threads:"));
-      std::fflush(stdout);
-    }
+    sys.reset();
+    if (how->soak)
+      figures.look(rounds, book.requests(), false);
   }
+  if (how->soak)
+    figures.look(rounds, book.requests(), true);
   fmt::print("chaos: {} rounds, {} requests, each with one outcome\n", rounds,
              book.requests());
+  if (how->soak && !figures.judge())
+    return EXIT_FAILURE;
 }
