@@ -7,6 +7,7 @@
 
 #include "troupe/advisor.hpp"
 #include "troupe/caf_compat.hpp"
+#include "troupe/dashboard_presence.hpp"
 #include "troupe/error.hpp"
 #include "troupe/messages.hpp"
 #include "troupe/tracer.hpp"
@@ -219,8 +220,13 @@ void begin_program(detail::program_options& program,
              + ": not valid (accepted: true or false)");
     advise_at_end(i->second == "true");
   }
-  if (auto i = asked.find("troupe.dashboard"); i != asked.end())
+  if (auto i = asked.find("troupe.dashboard"); i != asked.end()) {
     program.dashboard = parse_dashboard(i->second);
+    if (!detail::has_dashboard())
+      refuse(i->first + " = " + in_quotes(i->second)
+             + ": this program has no dashboard (leave it out, or build the "
+               "program with troupe::dashboard)");
+  }
   if (auto i = asked.find("troupe.trace"); i != asked.end())
     program.trace = std::make_shared<tracer>(i->second);
 }
@@ -642,6 +648,11 @@ void fill(caf::actor_system_config& cfg, const caf::config_option_set& known,
 } // namespace
 
 namespace detail {
+
+bool& has_dashboard() noexcept {
+  static bool present = false;
+  return present;
+}
 
 void prepare_config(caf::actor_system_config& cfg,
                     caf::config_option_set& known) {

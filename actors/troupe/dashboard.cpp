@@ -19,6 +19,7 @@
 #include <httplib.h>
 
 #include "troupe/dashboard_page.hpp"
+#include "troupe/dashboard_presence.hpp"
 #include "troupe/exposition.hpp"
 #include "troupe/log.hpp"
 #include "troupe/stats.hpp"
@@ -36,6 +37,10 @@ constexpr auto patience = std::chrono::seconds{1};
 
 // How often a page is told what is new.
 constexpr auto interval = std::chrono::milliseconds{500};
+
+// A program that links this file uses it, so it can do what the command line
+// asks for.
+[[maybe_unused]] const bool present = detail::has_dashboard() = true;
 
 } // namespace
 
@@ -69,8 +74,9 @@ public:
       auto why = errno == 0 ? std::string{"no such address"}
                             : std::string{std::strerror(errno)};
       write_log(log_level::warning, {},
-                fmt::format("cannot serve the dashboard on {}:{}: {}; the work "
-                            "goes on without it",
+                fmt::format("cannot serve the dashboard on {}:{}: {}; choose "
+                            "another port or address; the work goes on "
+                            "without it",
                             where.host, where.port, why));
       return;
     }

@@ -8,6 +8,7 @@
 
 #include "programs.hpp"
 #include "troupe/caf_compat.hpp"
+#include "troupe/dashboard_presence.hpp"
 
 #include <catch2/catch.hpp>
 
@@ -723,6 +724,8 @@ TEST_CASE("advice at the end is asked for by a flag", "[config]") {
 }
 
 TEST_CASE("a dashboard is wanted where the command line says", "[config]") {
+  // As troupe::dashboard does.
+  troupe::detail::has_dashboard() = true;
   struct wanted {
     const char* text;
     const char* host;
@@ -739,12 +742,26 @@ TEST_CASE("a dashboard is wanted where the command line says", "[config]") {
     CHECK(cfg.dashboard()->host == host);
     CHECK(cfg.dashboard()->port == port);
   }
+  troupe::detail::has_dashboard() = false;
   probe_folder here;
   for (auto text : {"", "x", "65536", "-1", "80 ", ":80", "localhost:"})
     check_refused(here.run({"--troupe.dashboard="s + text}),
                   "troupe.dashboard = '"s + text
                       + "': not valid (accepted: a port from 0 to 65535, or "
                         "ADDRESS:PORT)");
+}
+
+TEST_CASE(
+    "a program that has no dashboard says so when it is asked for one, and "
+    "starts nothing",
+    "[config]") {
+  probe_folder here;
+  check_refused(here.run({"--troupe.dashboard=8080"}),
+                "troupe.dashboard = '8080': this program has no dashboard "
+                "(leave it out, or build the program with troupe::dashboard)");
+  check_refused(here.run_with("troupe { dashboard = 8080 }\n", {}),
+                "troupe.dashboard = '8080': this program has no dashboard "
+                "(leave it out, or build the program with troupe::dashboard)");
 }
 
 TEST_CASE("a trace is begun by the command line, which goes over the file",

@@ -245,10 +245,23 @@ TEST_CASE("a busy port is one line, and the work goes on", "[dashboard]") {
   CHECK(
       lines[0]
       == fmt::format("the dashboard is at http://127.0.0.1:{}/", first.port()));
-  CHECK(lines[1]
-        == fmt::format("cannot serve the dashboard on 127.0.0.1:{}: Address "
-                       "already in use; the work goes on without it",
-                       first.port()));
+  CHECK(
+      lines[1]
+      == fmt::format("cannot serve the dashboard on 127.0.0.1:{}: Address "
+                     "already in use; choose another port or address; the work "
+                     "goes on without it",
+                     first.port()));
+}
+
+TEST_CASE("a program that has a dashboard takes the option for it",
+          "[dashboard]") {
+  troupe::config cfg;
+  std::string option = "--troupe.dashboard=0";
+  char* arguments[] = {option.data(), option.data()};
+  CHECK_FALSE(cfg.parse_command_line(2, arguments));
+  log_watch log;
+  troupe::dashboard page{cfg.dashboard()};
+  CHECK(page.port() > 0);
 }
 
 TEST_CASE("a dashboard that nobody asked for does nothing", "[dashboard]") {
