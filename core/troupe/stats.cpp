@@ -107,6 +107,12 @@ std::string to_string(const pool_stats& stats) {
   result += fmt::format("queue: {} queued, the oldest for {}; {} refused\n",
                         stats.queued + stats.waiting,
                         readable(stats.oldest_queued), stats.refused);
+  if (stats.workers_lost + stats.threads_refused + stats.failed_starts > 0)
+    result += fmt::format("trouble: {} workers ended without being told to, {} "
+                          "threads were refused, {} starts failed; {} workers "
+                          "are missing\n",
+                          stats.workers_lost, stats.threads_refused,
+                          stats.failed_starts, stats.missing);
   if (const auto& of = stats.resource; of.opens + of.open_failures > 0)
     result += fmt::format(
         "resources: {} open, {} opened, {} failed to open{}, {} workers wait "
@@ -119,9 +125,19 @@ std::string to_string(const pool_stats& stats) {
   std::vector<row> rows{header()};
   for (const auto& x : stats.labels)
     rows.push_back(row_of(x, x.label.empty() ? "-" : on_one_line(x.label)));
+  auto all = stats.total();
   if (stats.labels.size() != 1)
-    rows.push_back(row_of(stats.total(), "all"));
-  return result + lay_out(rows);
+    rows.push_back(row_of(all, "all"));
+  result += lay_out(rows);
+  if (auto n = all.waited.clamped() + all.ran.clamped(); n > 0)
+    result += fmt::format("  {} times are longer than ten days, which is the "
+                          "longest that is told apart\n",
+                          n);
+  if (auto n = all.waited.lost() + all.ran.lost(); n > 0)
+    result += fmt::format("  {} times are not in here: there was no memory to "
+                          "count them\n",
+                          n);
+  return result;
 }
 
 } // namespace troupe

@@ -451,6 +451,32 @@ TEST_CASE("the table tells of resources where there are any", "[stats]") {
                "0 workers wait for one\n"));
 }
 
+TEST_CASE("the table tells of trouble with workers where there was any",
+          "[stats]") {
+  pool_stats stats;
+  CHECK_THAT(to_string(stats), !Contains("trouble"));
+  stats.workers_lost = 3;
+  stats.threads_refused = 2;
+  stats.failed_starts = 1;
+  stats.missing = 4;
+  CHECK_THAT(to_string(stats),
+             Contains("trouble: 3 workers ended without being told to, 2 "
+                      "threads were refused, 1 starts failed; 4 workers are "
+                      "missing\n"));
+}
+
+TEST_CASE("the table says that a time was beyond what is measured", "[stats]") {
+  pool_stats stats;
+  stats.labels.resize(1);
+  stats.labels[0].ran.record(240h);
+  CHECK_THAT(to_string(stats), !Contains("ten days"));
+  stats.labels[0].ran.record(240h + 1ns);
+  stats.labels[0].waited.record(1000h);
+  CHECK_THAT(to_string(stats),
+             Contains("  2 times are longer than ten days, which is the "
+                      "longest that is told apart\n"));
+}
+
 TEST_CASE("advice prints as its text", "[stats][advisor]") {
   troupe::advice said;
   said.text = "more";
