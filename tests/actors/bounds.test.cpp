@@ -18,6 +18,7 @@
 #include <fmt/format.h>
 
 #include "actor_ways.hpp"
+#include "captured_log.hpp"
 #include "gate.hpp"
 #include "programs.hpp"
 
@@ -255,6 +256,21 @@ TEST_CASE("control is never behind the bound", "[bounds]") {
   full.busy.open();
   full.hold[0].get();
   CHECK(full.io.shutdown().get().still_running.empty());
+}
+
+TEST_CASE("an exit is not behind the bound, either", "[bounds]") {
+  test::captured_log log;
+  test::actor_world world;
+  full_pool full{world.sys};
+  test::open_at_exit release{full.busy};
+  auto wait = full.io.run([] {}).admit().start();
+  CHECK(full.io.stats().waiting == 1);
+  caf::anon_send_exit(full.io.actor(), caf::exit_reason::kill);
+  auto above = wait.get();
+  CHECK(test::failure_code([&] { above.get(); }) == ec::pool_stopped);
+  CHECK(test::failure_code([&] { full.hold[1].get(); }) == ec::pool_stopped);
+  full.busy.open();
+  full.hold[0].get();
 }
 
 TEST_CASE("queue_full says how many wait and for about how long", "[bounds]") {
