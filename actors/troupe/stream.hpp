@@ -760,6 +760,7 @@ private:
 
 template <std::ranges::input_range Range, class F>
 auto pool::imap(Range&& range, F&& fn, std::size_t max_in_flight) const {
+  refuse_null(fn, "stream");
   using source = imap_source<std::remove_cvref_t<Range>, std::decay_t<F>>;
   return stream<typename source::value>{
       make_ref<source>(*this, std::forward<Range>(range), std::forward<F>(fn),
@@ -769,6 +770,7 @@ auto pool::imap(Range&& range, F&& fn, std::size_t max_in_flight) const {
 template <std::ranges::input_range Range, class F>
 auto pool::imap_unordered(Range&& range, F&& fn,
                           std::size_t max_in_flight) const {
+  refuse_null(fn, "stream");
   using source = imap_source<std::remove_cvref_t<Range>, std::decay_t<F>>;
   return stream<typename source::value>{
       make_ref<source>(*this, std::forward<Range>(range), std::forward<F>(fn),

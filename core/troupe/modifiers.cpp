@@ -1,5 +1,7 @@
 #include "troupe/modifiers.hpp"
 
+#include "troupe/context.hpp"
+
 #include <algorithm>
 #include <cmath>
 
@@ -27,7 +29,9 @@ std::chrono::nanoseconds backoff_after(const retry_policy& policy,
 
 progress_meter::progress_meter(std::function<void(const progress&)> fn)
     : fn_{std::move(fn)},
-      next_call_{ticks(std::chrono::steady_clock::now() + interval)} {}
+      next_call_{ticks(std::chrono::steady_clock::now() + interval)} {
+  refuse_null(fn_, "report progress to");
+}
 
 void progress_meter::add_total(std::uint64_t parts) noexcept {
   total_.fetch_add(parts, std::memory_order_relaxed);

@@ -36,6 +36,14 @@ TEST_CASE("a null function is refused where it is given", "[misuse]") {
   CHECK(failure_code([&] { auto op = io.run(null, 1); }) == ec::invalid_option);
   CHECK(failure_code([&] { auto op = io.map(std::vector{1}, empty_map); })
         == ec::invalid_option);
+  CHECK(failure_code([&] { auto all = io.imap(std::vector{1}, empty_map); })
+        == ec::invalid_option);
+  CHECK(failure_code([&] {
+          auto all = io.imap_unordered(std::vector{1}, empty_map);
+        })
+        == ec::invalid_option);
+  CHECK(failure_code([&] { io.run([] {}).on_progress(nullptr).get(); })
+        == ec::invalid_option);
   CHECK(io.run(std::function<int()>{[] { return 1; }}).get() == 1);
 }
 

@@ -201,13 +201,25 @@ TEST_CASE("calls with a key leave room for others in one gather",
   actor_world world;
   pool io{world.sys, pool_options{.workers = 2}};
   test::open_at_exit release{busy};
-  auto first = io.run([&] { busy.pass(); }).key("db", 1).start();
-  busy.wait_for_arrivals();
-  auto second = io.run([] { return 2; }).key("db", 1).start();
-  CHECK(io.run([] { return 3; }).get() == 3);
-  busy.open();
-  first.get();
-  CHECK(second.get() == 2);
+  // The third one opens the gate at which the first one stands: were the second
+  // one to hold the other worker, this would hang.
+  std::atomic<bool> together{false};
+  std::atomic<int> inside{0};
+  auto with_key = [&](auto what) {
+    if (++inside > 1)
+      together = true;
+    what();
+    --inside;
+  };
+  auto all = troupe::gather(
+      io.run([&] { with_key([&] { busy.pass(); }); }).key("db", 1),
+      io.run([&] { with_key([] {}); }).key("db", 1), io.run([&] {
+        busy.wait_for_arrivals();
+        busy.open();
+        return 3;
+      }));
+  CHECK(std::get<2>(all.get()) == 3);
+  CHECK_FALSE(together);
 }
 
 // -- labels and tags ----------------------------------------------------------
@@ -251,4 +263,24 @@ TEST_CASE("a failure tells label and tags in all three ways", "[modifiers]") {
   if (how == way::then)
     CHECK_THAT(troupe::describe(heard.error),
                Catch::Contains("load") && Catch::Contains("tenant=42"));
+  // Where there is no exception of the request's own, the failure has them.
+  std::stop_source stop;
+  stop.request_stop();
+  auto dropped = hear(how, world.sys, [&](caf::event_based_actor*) {
+    return io.run([] {})
+        .label("load")
+        .tag("tenant", "42")
+        .stop_with(stop.get_token());
+  });
+  if (how == way::then) {
+    CHECK(troupe::failure_of(dropped.error)->label == "load");
+    return;
+  }
+  REQUIRE(dropped.thrown);
+  try {
+    std::rethrow_exception(dropped.thrown);
+  } catch (const troupe::failure& why) {
+    CHECK(why.label() == "load");
+    CHECK_FALSE(why.started());
+  }
 }

@@ -220,6 +220,36 @@ TEST_CASE("requests of an actor that ends never run if they were queued",
   CHECK(ran->value() == 0);
 }
 
+TEST_CASE(
+    "a running request of an actor that ends is asked to stop, and its hook "
+    "frees it",
+    "[port]") {
+  auto how = GENERATE(ending::kill, ending::quit, ending::exception);
+  auto in_task = GENERATE(false, true);
+  CAPTURE(how, in_task);
+  test::actor_world world;
+  troupe::pool pool{world.sys, pool_options{.workers = 1}};
+  test::gate door;
+  std::atomic<int> frames{0};
+  std::atomic<bool> asked{false};
+  host home{world.sys, [&](caf::event_based_actor* self) {
+              auto call = pool.run([&](troupe::context& ctx) {
+                auto hook = ctx.on_cancel([&] { door.open(); });
+                door.pass();
+                asked = ctx.stop_token().stop_requested();
+              });
+              if (in_task)
+                hold(self, std::move(call), counted{frames}).then(self, [] {});
+              else
+                call.then(self, [] {});
+            }};
+  door.wait_for_arrivals();
+  home.end(how);
+  // Failure here is a hang: nobody else opens the gate.
+  pool.shutdown().get();
+  CHECK(asked);
+}
+
 TEST_CASE("a pool goes on when an actor that used it ends", "[port]") {
   test::actor_world world;
   troupe::pool pool{world.sys, pool_options{.workers = 2}};
