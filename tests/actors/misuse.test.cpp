@@ -38,9 +38,8 @@ TEST_CASE("a null function is refused where it is given", "[misuse]") {
         == ec::invalid_option);
   CHECK(failure_code([&] { auto all = io.imap(std::vector{1}, empty_map); })
         == ec::invalid_option);
-  CHECK(failure_code([&] {
-          auto all = io.imap_unordered(std::vector{1}, empty_map);
-        })
+  CHECK(failure_code(
+            [&] { auto all = io.imap_unordered(std::vector{1}, empty_map); })
         == ec::invalid_option);
   CHECK(failure_code([&] { io.run([] {}).on_progress(nullptr).get(); })
         == ec::invalid_option);
