@@ -39,6 +39,7 @@ std::vector<row_spec> memory_rows();
 std::vector<row_spec> idle_rows();
 std::vector<row_spec> process_rows();
 std::vector<row_spec> sizing_rows();
+std::vector<row_spec> advice_rows();
 
 // -- shared by the rows -------------------------------------------------------
 
