@@ -1,5 +1,7 @@
 # Checks around the code, each of them a CTest test: what core can reach, what the
-# installed package does for an outside project, format and style.
+# installed package does for an outside project, format and style. Those that
+# compile have a COST, which lets them start first: what is short fills the gaps
+# at the end.
 
 # -- rooms ---------------------------------------------------------------------
 
@@ -36,7 +38,7 @@ function(troupe_add_consumer_test variant promise)
             -D "PREFIX_PATH=${CMAKE_PREFIX_PATH}"
             -D "CLIENTS=${clients}"
             -P "${CMAKE_CURRENT_SOURCE_DIR}/consumer/check.cmake")
-  set_tests_properties("${name}" PROPERTIES TIMEOUT 1800 LABELS package)
+  set_tests_properties("${name}" PROPERTIES TIMEOUT 1800 COST 100 LABELS package)
 endfunction()
 
 troupe_add_consumer_test(static
@@ -80,7 +82,7 @@ else()
 endif()
 
 if(TROUPE_CLANG_TIDY)
-  # A build folder of its own, where clang-tidy looks at each file as it is
+  # A build folder of its own, where clang-tidy looks at the files as they are
   # compiled: so only what changed is looked at again, and no precompiled header
   # of another compiler is in the way.
   set(tidy "${PROJECT_BINARY_DIR}/tidy")
@@ -90,7 +92,8 @@ if(TROUPE_CLANG_TIDY)
             -D "CMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}"
             -D "CMAKE_PREFIX_PATH=${CMAKE_PREFIX_PATH}"
             -D CMAKE_DISABLE_PRECOMPILE_HEADERS=ON
-            -D "CMAKE_CXX_CLANG_TIDY=${TROUPE_CLANG_TIDY}$<SEMICOLON>--quiet"
+            -D "CMAKE_CXX_CLANG_TIDY=${TROUPE_CLANG_TIDY}$<SEMICOLON>--quiet$<SEMICOLON>--config-file=${PROJECT_SOURCE_DIR}/.clang-tidy"
+            -D "CMAKE_PROJECT_troupe_INCLUDE=${CMAKE_CURRENT_SOURCE_DIR}/tidy.cmake"
             -D TROUPE_BUILD_TESTS=OFF -D TROUPE_BUILD_DEMOS=OFF
             -D TROUPE_BUILD_BENCH=OFF)
   add_test(NAME "style/clang-tidy finds nothing in core and actors"
@@ -98,7 +101,8 @@ if(TROUPE_CLANG_TIDY)
   set_tests_properties("style/configure clang-tidy" PROPERTIES
     FIXTURES_SETUP tidy LABELS style)
   set_tests_properties("style/clang-tidy finds nothing in core and actors"
-    PROPERTIES FIXTURES_REQUIRED tidy PROCESSORS 2 TIMEOUT 3600 LABELS style)
+    PROPERTIES FIXTURES_REQUIRED tidy PROCESSORS 2 TIMEOUT 3600
+               COST 100 LABELS style)
 else()
   message(STATUS "Style is not tested: clang-tidy-16 was not found")
 endif()

@@ -25,9 +25,6 @@ constexpr std::chrono::nanoseconds welcome_timeout = std::chrono::seconds{10};
 constexpr std::chrono::nanoseconds farewell_time =
     std::chrono::milliseconds{100};
 
-// What a message has besides the arguments of its calls.
-constexpr std::uint64_t overhead = 4 * 1024 * 1024;
-
 // Answers that are collected to go in one message.
 constexpr std::uint64_t collected_bytes = 64 * 1024;
 
@@ -61,8 +58,10 @@ void say_that_none_began(node_link& link, std::uint64_t chunk) {
   link.post(wire::write(link.session(), message));
 }
 
+} // namespace
+
 // Owns the calls of a chunk, which refers to them.
-struct received_calls {
+struct node_agent::received_calls {
   explicit received_calls(wire::calls_message& from)
       : head{std::move(from)}, all(head.arguments.size()) {
     for (std::size_t i = 0; i < all.size(); ++i)
@@ -72,8 +71,6 @@ struct received_calls {
   wire::calls_message head;
   std::vector<remote_call> all;
 };
-
-} // namespace
 
 // Calls that came in one message. Made by a worker of the process pool, which
 // also sends the answers: so a link that is slow holds up this slot and nothing
@@ -305,7 +302,7 @@ void node_agent::hear_first(const std::string& message, const caf::actor& ear) {
   }
   link_ = std::make_shared<node_link>(ear, session_, welcome->window);
   max_message_ = welcome->max_message;
-  inbox_.emplace(welcome->window, max_message_ + overhead, hello_.slots);
+  inbox_.emplace(welcome->window, max_message_ + wire::overhead, hello_.slots);
   heartbeat_ = std::chrono::nanoseconds{welcome->heartbeat_ns};
   pulse_.emplace(heartbeat_, std::chrono::nanoseconds{welcome->timeout_ns},
                  steady_clock::now());

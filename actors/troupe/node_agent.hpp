@@ -59,6 +59,7 @@ public:
 
 private:
   class chunk;
+  struct received_calls;
 
   void hear(std::string& message);
   void hear_first(const std::string& message, const caf::actor& ear);

@@ -20,9 +20,6 @@ namespace {
 
 using std::chrono::steady_clock;
 
-// What a message has besides the arguments or the results of its calls.
-constexpr std::uint64_t overhead = 4 * 1024 * 1024;
-
 caf::expected<std::uint16_t> publish(caf::actor_system& system,
                                      const caf::actor& door,
                                      const node_address& where) {
@@ -122,8 +119,8 @@ node_ear::node_ear(caf::actor_config& cfg, std::shared_ptr<node_room> room,
       room_{std::move(room)},
       session_{std::move(session)},
       node_{std::move(node)},
-      inbox_{room_->settings.window, room_->settings.max_message + overhead,
-             session_->slots},
+      inbox_{room_->settings.window,
+             room_->settings.max_message + wire::overhead, session_->slots},
       pulse_{room_->settings.heartbeat, room_->settings.timeout,
              steady_clock::now()},
       self_{ctrl()} {}

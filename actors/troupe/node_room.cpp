@@ -12,6 +12,7 @@
 #include "troupe/log.hpp"
 #include "troupe/messages.hpp"
 #include "troupe/node_network.hpp"
+#include "troupe/readable.hpp"
 #include "troupe/remote_failure.hpp"
 
 namespace troupe {
@@ -40,13 +41,6 @@ struct node_session::chunk {
 };
 
 namespace {
-
-std::string bytes_text(std::uint64_t bytes) {
-  return bytes < 10 * 1024 ? fmt::format("{} bytes", bytes)
-         : bytes < 10 * 1024 * 1024
-             ? fmt::format("{} KiB", bytes / 1024)
-             : fmt::format("{} MiB", bytes / (1024 * 1024));
-}
 
 bool knows(const node_session& node, const procedure_info& what) {
   auto at = node.signatures.find(std::string{what.name});
@@ -155,8 +149,8 @@ std::size_t node_room::make(context& ctx, const procedure_info& what,
           ec::too_large,
           fmt::format("the arguments of procedure '{}' are {}, more than "
                       "max_message = {}; it was not called",
-                      what.name, bytes_text(size),
-                      bytes_text(settings.max_message))});
+                      what.name, readable_bytes(size),
+                      readable_bytes(settings.max_message))});
       return 1;
     }
     bytes += size;

@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "troupe/dispatcher.hpp"
+#include "troupe/readable.hpp"
 #include "troupe/remote_failure.hpp"
 #include "troupe/timer.hpp"
 
@@ -49,13 +50,6 @@ std::size_t hash_of(const procedure_info& what,
                          arguments.size()};
   return std::hash<std::string_view>{}(bytes)
          ^ (std::hash<std::string_view>{}(what.name) << 1);
-}
-
-std::string bytes_text(std::uint64_t bytes) {
-  return bytes < 10 * 1024 ? fmt::format("{} bytes", bytes)
-         : bytes < 10 * 1024 * 1024
-             ? fmt::format("{} KiB", bytes / 1024)
-             : fmt::format("{} MiB", bytes / (1024 * 1024));
 }
 
 } // namespace
@@ -237,8 +231,8 @@ void process_link::refuse(const procedure_info& what,
     throw failure{ec::too_large,
                   fmt::format("the arguments of procedure '{}' are {}, more "
                               "than max_message = {}; it was not called",
-                              what.name, bytes_text(arguments.size()),
-                              bytes_text(settings.max_message))};
+                              what.name, readable_bytes(arguments.size()),
+                              readable_bytes(settings.max_message))};
   if (!key.may_come_again() || !room_.has_losses())
     return;
   key.arguments = hash_of(what, arguments);
@@ -375,7 +369,7 @@ compat::byte_buffer process_link::read_answer(const procedure_info& what,
                   fmt::format("the result of procedure '{}' is {}, more than "
                               "max_message = {}",
                               what.name, text,
-                              bytes_text(room_.settings.max_message)),
+                              readable_bytes(room_.settings.max_message)),
                   true};
   default:
     throw failure{ec::bad_message,

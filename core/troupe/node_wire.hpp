@@ -26,6 +26,10 @@ inline constexpr std::uint32_t version = 1;
 /// slow is heard of often, and a link that is fast is used.
 inline constexpr std::size_t piece_size = 256 * 1024;
 
+/// What a message may have besides the arguments or the results of its calls,
+/// in bytes.
+inline constexpr std::uint64_t overhead = 4 * 1024 * 1024;
+
 /// The most calls in a message.
 inline constexpr std::uint32_t most_calls = 4096;
 

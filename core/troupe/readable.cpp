@@ -49,4 +49,11 @@ std::string readable_share(double share) {
   return fmt::format("{:.{}f} %", percent, digits);
 }
 
+std::string readable_bytes(std::uint64_t size) {
+  return size < 10 * 1024 ? fmt::format("{} bytes", size)
+         : size < 10 * 1024 * 1024
+             ? fmt::format("{} KiB", size / 1024)
+             : fmt::format("{} MiB", size / (1024 * 1024));
+}
+
 } // namespace troupe

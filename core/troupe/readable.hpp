@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 
 namespace troupe {
@@ -19,5 +20,8 @@ std::string about(std::chrono::nanoseconds value);
 
 /// Returns a share of one, such as "38 %"; below a tenth with one decimal.
 std::string readable_share(double share);
+
+/// Returns a size, such as "900 bytes" or "64 KiB", rounded down.
+std::string readable_bytes(std::uint64_t size);
 
 } // namespace troupe

@@ -20,7 +20,7 @@ function(run)
 endfunction()
 
 set(common -G Ninja -D CMAKE_BUILD_TYPE=Release
-    -D "CMAKE_CXX_COMPILER=${COMPILER}")
+    -D "CMAKE_CXX_COMPILER=${COMPILER}" -D CMAKE_UNITY_BUILD=ON)
 if(CCACHE)
   list(APPEND common -D "CMAKE_CXX_COMPILER_LAUNCHER=${CCACHE}")
 endif()

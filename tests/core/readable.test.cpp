@@ -6,6 +6,7 @@
 
 using namespace std::chrono_literals;
 using troupe::readable;
+using troupe::readable_bytes;
 using troupe::readable_share;
 
 TEST_CASE("durations read in the unit that fits, with three digits",
@@ -40,4 +41,12 @@ TEST_CASE("shares read in percent", "[readable]") {
   CHECK(readable_share(0.38) == "38 %");
   CHECK(readable_share(1) == "100 %");
   CHECK(readable_share(1.5) == "150 %");
+}
+
+TEST_CASE("sizes keep at least two digits", "[readable]") {
+  CHECK(readable_bytes(0) == "0 bytes");
+  CHECK(readable_bytes(10'239) == "10239 bytes");
+  CHECK(readable_bytes(10'240) == "10 KiB");
+  CHECK(readable_bytes(10 * 1024 * 1024 - 1) == "10239 KiB");
+  CHECK(readable_bytes(10 * 1024 * 1024) == "10 MiB");
 }
