@@ -19,17 +19,18 @@ void add(std::atomic<T>& to, T n) noexcept {
   to.store(to.load(std::memory_order_relaxed) + n, std::memory_order_release);
 }
 
-constexpr auto most = std::numeric_limits<std::int64_t>::max();
+constexpr auto most_ns = std::numeric_limits<std::int64_t>::max();
 
-// Returns the sum, or `most` if that is less: a million requests of ten days.
+// Returns the sum, or `most_ns` if that is less: a million requests of ten
+// days.
 std::int64_t sum_of(std::int64_t a, std::int64_t b) noexcept {
   std::int64_t result = 0;
-  return __builtin_add_overflow(a, b, &result) ? most : result;
+  return __builtin_add_overflow(a, b, &result) ? most_ns : result;
 }
 
 std::int64_t product_of(std::int64_t a, std::uint64_t n) noexcept {
   std::int64_t result = 0;
-  return __builtin_mul_overflow(a, n, &result) ? most : result;
+  return __builtin_mul_overflow(a, n, &result) ? most_ns : result;
 }
 
 } // namespace
@@ -198,7 +199,7 @@ std::chrono::nanoseconds histogram::mean() const noexcept {
   if (n == 0)
     return std::chrono::nanoseconds{0};
   auto total = sum();
-  if (total.count() < most)
+  if (total.count() < most_ns)
     return total / static_cast<std::int64_t>(n);
   return std::chrono::nanoseconds{
       static_cast<std::int64_t>(sum_of_middles() / static_cast<double>(n))};

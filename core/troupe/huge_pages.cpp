@@ -12,14 +12,14 @@ namespace troupe {
 namespace {
 
 // Two pages of the usual huge size: less may not contain a single one.
-[[maybe_unused]] constexpr std::size_t least = std::size_t{4} << 20;
+[[maybe_unused]] constexpr std::size_t smallest_huge = std::size_t{4} << 20;
 
 } // namespace
 
 void advise_huge_pages([[maybe_unused]] void* first,
                        [[maybe_unused]] std::size_t bytes) noexcept {
 #if defined(MADV_HUGEPAGE)
-  if (bytes < least)
+  if (bytes < smallest_huge)
     return;
   static const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
   auto begin =
