@@ -236,23 +236,23 @@ struct thread_blocks {
   bool over = false;
 };
 
-constinit thread_local thread_blocks mine;
+constinit thread_local thread_blocks my_blocks;
 
 struct end_of_thread {
-  end_of_thread() noexcept { mine.registered = true; }
+  end_of_thread() noexcept { my_blocks.registered = true; }
   end_of_thread(const end_of_thread&) = delete;
   end_of_thread& operator=(const end_of_thread&) = delete;
   ~end_of_thread() {
     // What is freed after this, by others that go with the thread, is not kept.
-    mine.over = true;
+    my_blocks.over = true;
     for (std::size_t i = 0; i < sizes; ++i)
-      depots[i].give(std::exchange(mine.all[i], {}).first);
+      depots[i].give(std::exchange(my_blocks.all[i], {}).first);
   }
 };
 
 // Called before a thread keeps anything.
 void watch_thread() noexcept {
-  if (!mine.registered && !mine.over)
+  if (!my_blocks.registered && !my_blocks.over)
     static thread_local end_of_thread watch;
 }
 
@@ -263,17 +263,17 @@ std::size_t index_of(std::size_t bytes) noexcept {
 [[gnu::noinline]] block* refill(std::size_t index) {
   watch_thread();
   auto first = depots[index].take((index + 1) * step);
-  if (mine.over)
+  if (my_blocks.over)
     depots[index].give(first->next);
   else
-    mine.all[index] = {first->next, handful - 1};
+    my_blocks.all[index] = {first->next, handful - 1};
   return first;
 }
 
 // Gives back the half that was used last, which is most likely to be together.
 [[gnu::noinline]] void shed(std::size_t index) noexcept {
-  auto& kept = mine.all[index];
-  auto n = mine.over ? kept.count : handful;
+  auto& kept = my_blocks.all[index];
+  auto n = my_blocks.over ? kept.count : handful;
   auto first = kept.first;
   auto last = first;
   for (auto i = n - 1; i > 0; --i)
@@ -289,7 +289,7 @@ void* op_memory::allocate(std::size_t bytes) {
   if (bytes > largest_block)
     return ::operator new(bytes);
   auto index = index_of(bytes);
-  auto& kept = mine.all[index];
+  auto& kept = my_blocks.all[index];
   if (kept.first == nullptr) [[unlikely]]
     return refill(index);
   --kept.count;
@@ -305,11 +305,11 @@ void op_memory::free(void* memory, std::size_t bytes) noexcept {
     return;
   }
   auto index = index_of(bytes);
-  auto& kept = mine.all[index];
+  auto& kept = my_blocks.all[index];
   if (kept.first == nullptr)
     watch_thread();
   kept.first = new (memory) block{kept.first};
-  if (++kept.count > 2 * handful || mine.over) [[unlikely]]
+  if (++kept.count > 2 * handful || my_blocks.over) [[unlikely]]
     shed(index);
 }
 
