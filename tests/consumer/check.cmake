@@ -20,7 +20,7 @@ function(run)
 endfunction()
 
 set(common -G Ninja -D CMAKE_BUILD_TYPE=Release
-    -D "CMAKE_CXX_COMPILER=${COMPILER}" -D CMAKE_UNITY_BUILD=ON)
+    -D "CMAKE_CXX_COMPILER=${COMPILER}")
 if(CCACHE)
   list(APPEND common -D "CMAKE_CXX_COMPILER_LAUNCHER=${CCACHE}")
 endif()
@@ -28,6 +28,8 @@ set(prefix "${WORK}/prefix")
 file(REMOVE_RECURSE "${prefix}" "${WORK}/consumer")
 
 if(VARIANT STREQUAL "subproject")
+  # Compiles each file alone, which nothing else here does: one that forgot to
+  # include something is found.
   run("${CMAKE_COMMAND}" -S "${SOURCE}/tests/consumer/subproject"
       -B "${WORK}/consumer" ${common} -D "TROUPE_SOURCE_DIR=${SOURCE}"
       -D "CMAKE_PREFIX_PATH=${PREFIX_PATH}")
@@ -41,7 +43,7 @@ else()
   if((wanted AND NOT SHARED) OR (SHARED AND NOT wanted))
     set(library "${WORK}/library")
     run("${CMAKE_COMMAND}" -S "${SOURCE}" -B "${library}" ${common}
-        -D BUILD_SHARED_LIBS=${wanted} -D TROUPE_BUILD_TESTS=OFF
+        -D CMAKE_UNITY_BUILD=ON -D BUILD_SHARED_LIBS=${wanted} -D TROUPE_BUILD_TESTS=OFF
         -D TROUPE_BUILD_DEMOS=OFF -D TROUPE_BUILD_BENCH=OFF
         -D "CMAKE_PREFIX_PATH=${PREFIX_PATH}")
     run("${CMAKE_COMMAND}" --build "${library}")
