@@ -20,13 +20,11 @@ constexpr auto most_quiet_looks = 20;
 // and they all do much the same.
 constexpr std::size_t most_threads = 8;
 
-// Nothing is seen of the load without.
-constexpr bool measured = TROUPE_STATISTICS;
-
 } // namespace
 
 bool dispatcher::can_size_itself() noexcept {
-  return measured;
+  // Without, nothing is seen of the load.
+  return TROUPE_STATISTICS;
 }
 
 // -- by hand ------------------------------------------------------------------
