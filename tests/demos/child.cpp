@@ -171,15 +171,6 @@ exited run(const std::vector<std::string>& command, child::settings how) {
   return child{command, std::move(how)}.wait();
 }
 
-std::vector<std::string> fanout_command(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), FANOUT_BINARY);
-  return arguments;
-}
-
-exited fanout(std::vector<std::string> arguments, child::settings how) {
-  return run(fanout_command(std::move(arguments)), std::move(how));
-}
-
 std::vector<std::string> lines(const std::string& text) {
   std::vector<std::string> result;
   std::istringstream in{text};
