@@ -346,9 +346,9 @@ private:
 template <class T, class OnValue, class OnError>
 class then_waiter final : public port_waiter {
 public:
-  then_waiter(ref_ptr<op_state> op, ref_ptr<port> home, OnValue on_value,
+  then_waiter(ref_ptr<op_state> op, port& home, OnValue on_value,
               OnError on_error)
-      : port_waiter{std::move(op), std::move(home)},
+      : port_waiter{std::move(op), home},
         on_value_(std::move(on_value)),
         on_error_(std::move(on_error)) {}
 

@@ -28,20 +28,17 @@ registry& all_ports() {
 
 // -- port_waiter --------------------------------------------------------------
 
-port_waiter::port_waiter(ref_ptr<op_state> op, ref_ptr<port> home)
-    : op_{std::move(op)}, port_{std::move(home)} {}
-
 void port_waiter::on_complete(op_state&) noexcept {
-  port_->post(*this);
+  port_.post(*this);
 }
 
 void port_waiter::run() {
-  port_->remove(*this);
+  port_.remove(*this);
   deliver();
 }
 
 void port_waiter::abandon() noexcept {
-  port_->remove(*this);
+  port_.remove(*this);
   discard();
 }
 
@@ -58,22 +55,22 @@ struct port::target {
 
 port::port(caf::event_based_actor* self)
     : owner_{self},
-      self_{self},
       system_{self->home_system()},
-      target_{std::make_unique<target>()} {}
+      target_{std::make_unique<target>()},
+      self_{self} {}
 
 port::~port() = default;
 
-ref_ptr<port> port::of(caf::event_based_actor* self) {
+port& port::of(caf::event_based_actor* self) {
   // An actor that waits once mostly waits again, on the same thread.
   static thread_local ref_ptr<port> latest;
   if (latest && !latest->closed() && latest->owner_ == self)
-    return latest;
+    return *latest;
   auto& all = all_ports();
   {
     std::lock_guard guard{all.mutex};
     if (auto i = all.ports.find(self); i != all.ports.end())
-      return latest = i->second;
+      return *(latest = i->second);
   }
   auto made = make_ref<port>(self);
   {
@@ -81,7 +78,8 @@ ref_ptr<port> port::of(caf::event_based_actor* self) {
     all.ports.emplace(self, made);
   }
   self->attach_functor([made](const caf::error&) { made->close(); });
-  return latest = made;
+  latest = made;
+  return *made;
 }
 
 void port::post(port_item& item) noexcept {
@@ -137,7 +135,7 @@ void port::remove(port_waiter& waiter) noexcept {
   if (waiter.next_)
     waiter.next_->prev_ = waiter.prev_;
   waiter.prev_ = waiter.next_ = nullptr;
-  --outstanding_;
+  end_outstanding();
 }
 
 void port::add(port_resident& resident) {
@@ -157,13 +155,19 @@ void port::remove(port_resident& resident) noexcept {
   if (resident.next_)
     resident.next_->prev_ = resident.prev_;
   resident.prev_ = resident.next_ = nullptr;
-  --outstanding_;
+  end_outstanding();
 }
 
 void port::begin_outstanding() {
-  ++outstanding_;
+  if (outstanding_++ == 0)
+    ref();
   if (!expecting_ && !draining_ && self_)
     expect();
+}
+
+void port::end_outstanding() noexcept {
+  if (--outstanding_ == 0)
+    deref();
 }
 
 // Expects the next response. What was posted before is signalled right away.

@@ -46,14 +46,16 @@ private:
 /// operation completes, cancelled when the actor ends.
 class port_waiter : public port_item, public continuation, public in_op_memory {
 public:
-  port_waiter(ref_ptr<op_state> op, ref_ptr<port> home);
+  // The port lives as long as it counts the waiter.
+  port_waiter(ref_ptr<op_state> op, port& home) noexcept
+      : op_{std::move(op)}, port_{home} {}
 
   port_waiter(const port_waiter&) = delete;
   port_waiter& operator=(const port_waiter&) = delete;
 
   op_state& op() const noexcept { return *op_; }
 
-  port& home() const noexcept { return *port_; }
+  port& home() const noexcept { return port_; }
 
   void on_complete(op_state&) noexcept final;
 
@@ -74,7 +76,7 @@ private:
   friend class port;
 
   ref_ptr<op_state> op_;
-  ref_ptr<port> port_;
+  port& port_;
   port_waiter* prev_ = nullptr;
   port_waiter* next_ = nullptr;
 };
@@ -110,8 +112,9 @@ public:
 
 /// The entrance to one actor. All but `post` is for the actor's own thread.
 ///
-/// Invariants: (1) While something is outstanding, the actor expects a response
-///                 and is kept alive.
+/// Invariants: (1) While something is outstanding, the actor expects a
+/// response,
+///                 and both are kept alive.
 ///             (2) When the actor ends with operations still running, an heir
 ///                 takes the port over and abandons them as they complete, so
 ///                 that frames are destroyed only after the requests that may
@@ -124,8 +127,9 @@ public:
 
   ~port() override;
 
-  /// Returns the port of `self`, made on first use.
-  static ref_ptr<port> of(caf::event_based_actor* self);
+  /// Returns the port of `self`, made on first use. It lives as long as the
+  /// actor.
+  static port& of(caf::event_based_actor* self);
 
   /// Has `item` run on the actor's thread. From any thread.
   void post(port_item& item) noexcept;
@@ -159,6 +163,7 @@ public:
 
 private:
   void begin_outstanding();
+  void end_outstanding() noexcept;
   void expect();
   void drain();
   void close();
@@ -172,18 +177,23 @@ private:
 
   struct target;
 
-  // Whose port this is; only an address, for threads that ask.
-  caf::event_based_actor* const owner_;
-  // Who drains: the owner, nobody once it has ended, then the heir.
-  caf::event_based_actor* self_;
-  caf::actor_system& system_;
+  // Written by whoever posts, as is the count of references before it.
   std::atomic<port_item*> posted_{nullptr};
+
+  // Read by all, and written seldom. Whose port this is; only an address, for
+  // threads that ask.
+  alignas(64) caf::event_based_actor* const owner_;
+  caf::actor_system& system_;
+  std::unique_ptr<target> target_;
   // True if a response is on its way, or nobody expects one.
   std::atomic<bool> signalled_{true};
-  std::unique_ptr<target> target_;
   std::atomic<bool> closed_{false};
   // Nobody will drain any more.
   std::atomic<bool> dead_{false};
+
+  // For the actor's thread. Who drains: the owner, nobody once it has ended,
+  // then the heir.
+  alignas(64) caf::event_based_actor* self_;
   bool draining_ = false;
   bool expecting_ = false;
   std::size_t outstanding_ = 0;

@@ -67,7 +67,7 @@ auto run(caf::actor_system& system, F fn, Ts... xs) {
     };
     auto state = operation<result>((*call)(self, std::move(args)...)).consume();
     if (outcome->hosted)
-      outcome->hosted->set_root(*port::of(self), *state);
+      outcome->hosted->set_root(port::of(self), *state);
     operation<result> body{std::move(state)};
     if constexpr (std::is_void_v<result>)
       std::move(body).then(

@@ -4,7 +4,7 @@ namespace troupe {
 
 task_state::task_state(caf::event_based_actor* self,
                        std::coroutine_handle<> frame)
-    : port_{port::of(self)}, frame_{frame} {
+    : port_{&port::of(self)}, frame_{frame} {
   port_->add(static_cast<port_resident&>(*this));
 }
 

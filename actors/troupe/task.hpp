@@ -111,8 +111,7 @@ template <class T>
 class operation_awaiter final : public port_waiter {
 public:
   operation_awaiter(ref_ptr<op_state> op, task_state& waiting)
-      : port_waiter{std::move(op), ref_ptr<port>{&waiting.home()}},
-        task_{waiting} {}
+      : port_waiter{std::move(op), waiting.home()}, task_{waiting} {}
 
   ~operation_awaiter() {
     if (!op().started())

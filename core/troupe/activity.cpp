@@ -29,20 +29,29 @@ activity::begin_of(time_point now, std::chrono::nanoseconds window) noexcept {
 
 void activity::add(time_point from, time_point to) noexcept {
   auto last = number_of(to);
+  // Mostly a small part of one step.
+  if (auto begin = time_point{last * step}; begin <= from && from < to) {
+    add_to(last, to - from);
+    return;
+  }
   // What is older than any window is not worth writing.
   from = std::max(from, begin_of(to, longest));
   for (auto number = number_of(from); number <= last; ++number) {
     auto begin = std::max(from, time_point{number * step});
     auto end = std::min(to, time_point{(number + 1) * step});
-    if (end <= begin)
-      continue;
-    auto& word = words_[static_cast<std::uint64_t>(number) % slots];
-    auto before = word.load(std::memory_order_relaxed);
-    auto tag = tag_of(number);
-    auto spent = before >> time_bits == tag ? before & time_mask : 0;
-    spent += static_cast<std::uint64_t>((end - begin).count());
-    word.store(tag << time_bits | spent, std::memory_order_relaxed);
+    if (end > begin)
+      add_to(number, end - begin);
   }
+}
+
+void activity::add_to(std::int64_t number,
+                      std::chrono::nanoseconds spent) noexcept {
+  auto& word = words_[static_cast<std::uint64_t>(number) % slots];
+  auto before = word.load(std::memory_order_relaxed);
+  auto tag = tag_of(number);
+  auto sum = before >> time_bits == tag ? before & time_mask : 0;
+  sum += static_cast<std::uint64_t>(spent.count());
+  word.store(tag << time_bits | sum, std::memory_order_relaxed);
 }
 
 std::chrono::nanoseconds activity::since(time_point begin) const noexcept {

@@ -42,6 +42,8 @@ private:
 
   static std::int64_t number_of(time_point when) noexcept;
 
+  void add_to(std::int64_t number, std::chrono::nanoseconds spent) noexcept;
+
   // In each word: which step it stands for, in the upper bits, and how many
   // nanoseconds of that step were busy. So a reader never mixes two steps.
   std::array<std::atomic<std::uint64_t>, slots> words_{};

@@ -44,6 +44,9 @@ constexpr bool measured = TROUPE_STATISTICS;
 // Below this, claiming in chunks saves less than the lanes cost.
 constexpr std::uint32_t min_size_for_lanes = 64;
 
+// Batches whose completion was told to somebody in this process; numbers them.
+std::atomic<std::uint64_t> completions{0};
+
 // Whether an attempt that failed so has begun its call. Not always: one of a
 // procedure may have waited in vain for a process.
 bool has_begun(const std::exception_ptr& attempt) {
@@ -277,9 +280,9 @@ void batch::refuse(ec why, const std::string& text) noexcept {
 
 // -- the worker's side --------------------------------------------------------
 
-bool batch::has_unclaimed() const noexcept {
-  if (unclaimed_.load(std::memory_order_seq_cst) < size_
-      || retries_.load(std::memory_order_seq_cst) > 0)
+// Looks for what is not in `unclaimed_`.
+bool batch::has_more_unclaimed() const noexcept {
+  if (retries_.load(std::memory_order_seq_cst) > 0)
     return true;
   auto all = lanes_.load(std::memory_order_acquire);
   if (all == nullptr)
@@ -638,7 +641,13 @@ std::string_view batch::label() const noexcept {
 
 completion batch::summary() const {
   auto result = counts();
-  result.id = id_;
+  auto id = id_.load(std::memory_order_relaxed);
+  if (id == 0) {
+    auto made = completions.fetch_add(1, std::memory_order_relaxed) + 1;
+    if (id_.compare_exchange_strong(id, made, std::memory_order_relaxed))
+      id = made;
+  }
+  result.id = id;
   result.label = label();
   result.elapsed = elapsed_;
   return result;
@@ -649,8 +658,8 @@ const key_limit* batch::wanted_key() const noexcept {
   return more && more->key ? &*more->key : nullptr;
 }
 
-key_share* batch::key() const noexcept {
-  return holds_key_ ? find_extras()->shared : nullptr;
+key_share* batch::shared_key() const noexcept {
+  return find_extras()->shared;
 }
 
 void batch::set_key(key_share* found) noexcept {

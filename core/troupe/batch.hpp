@@ -91,7 +91,10 @@ public:
   virtual leave_reason participate(worker_cell& cell, bool nested) noexcept = 0;
 
   /// Returns whether a request may be waiting to be claimed.
-  bool has_unclaimed() const noexcept;
+  bool has_unclaimed() const noexcept {
+    return unclaimed_.load(std::memory_order_seq_cst) < size_
+           || has_more_unclaimed();
+  }
 
   /// Returns a lower bound for the number of requests not claimed yet.
   std::uint32_t unclaimed() const noexcept;
@@ -297,7 +300,11 @@ private:
   };
 
   const key_limit* wanted_key() const noexcept;
-  key_share* key() const noexcept;
+  key_share* key() const noexcept {
+    return holds_key_ ? shared_key() : nullptr;
+  }
+  key_share* shared_key() const noexcept;
+  bool has_more_unclaimed() const noexcept;
   void set_key(key_share* found) noexcept;
   const char* obstacle_to_help(const worker_cell& cell) const noexcept;
   extras& ensure_extras();
@@ -360,7 +367,8 @@ private:
   std::chrono::nanoseconds waited_{0};
   std::chrono::steady_clock::time_point submitted_at_;
   std::chrono::nanoseconds elapsed_{0};
-  std::uint64_t id_ = 0;
+  // Given when somebody is told of the completion.
+  mutable std::atomic<std::uint64_t> id_{0};
 
   std::atomic<std::uint64_t> unclaimed_{0};
   std::atomic<lane_array*> lanes_{nullptr};

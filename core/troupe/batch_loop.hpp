@@ -33,8 +33,10 @@ public:
         return leave_reason::exhausted;
       auto claimed = mine.claimed_lane();
       if (claimed == nullptr) {
-        if (size() == 1)
+        if (size() == 1) {
           this->note_begin(cell);
+          this->fetch_continuation();
+        }
         run_single(mine, ctx, single.begin);
         if (size() == 1)
           return leave_reason::exhausted;

@@ -15,7 +15,8 @@ namespace troupe {
 /// The event message: sent when a batch is complete, once per batch, to the
 /// subscribers of its pool.
 struct completion {
-  /// Numbers the batches of one process, from 1.
+  /// Numbers the batches of one process whose completion somebody is told, from
+  /// 1.
   std::uint64_t id = 0;
 
   /// The label of the operation, or an empty string.

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "troupe/advisor.hpp"
+#include "troupe/fetch_early.hpp"
 #include "troupe/log.hpp"
 #include "troupe/readable.hpp"
 #include "troupe/wait_graph.hpp"
@@ -32,9 +33,6 @@ struct all_dispatchers {
     return *instance;
   }
 };
-
-// Batches finished so far in this process; numbers their completions.
-std::atomic<std::uint64_t> completions{0};
 
 } // namespace
 
@@ -77,9 +75,10 @@ void dispatcher::list(batch& work, batch::place where) noexcept {
   list_of(work).push_back(work);
 }
 
-// Takes a batch out of its list, and the reference that this held.
-ref_ptr<batch> dispatcher::take_out(batch& work) noexcept {
-  list_of(work).remove(work);
+// Takes a batch out of the list that it is in, and the reference that this
+// held.
+ref_ptr<batch> dispatcher::take_out(batch_list& from, batch& work) noexcept {
+  from.remove(work);
   work.place_ = batch::place::nowhere;
   if (work.counted_as_queued_) {
     work.counted_as_queued_ = false;
@@ -95,7 +94,7 @@ ref_ptr<batch> dispatcher::take_out(batch& work) noexcept {
 // and user code must not be destroyed under the lock.
 void dispatcher::unlist(batch& work) noexcept {
   if (work.place_ != batch::place::nowhere)
-    take_out(work);
+    take_out(list_of(work), work);
 }
 
 // -- nested_part --------------------------------------------------------------
@@ -226,15 +225,20 @@ void dispatcher::submit(batch& work) {
       first_submit_ = work.submitted_at();
     arrived_ += work.size();
     // Counted first: a cancel may complete an admitted batch at any time.
-    outstanding_.fetch_add(1, std::memory_order_seq_cst);
+    auto admitted = admitted_.load(std::memory_order_relaxed);
+    admitted_.store(admitted + 1, std::memory_order_seq_cst);
     auto made = batch::phase::made;
     over = !work.phase_.compare_exchange_strong(made, batch::phase::admitted,
                                                 std::memory_order_seq_cst);
     // One that was cancelled meanwhile has been withdrawn already, so it must
     // not be listed any more.
-    if (!over && work.has_unclaimed()) {
+    if (over)
+      admitted_.store(admitted, std::memory_order_seq_cst);
+    else if (work.has_unclaimed()) {
       find_key(work);
-      if (auto cell = hand_over(work))
+      // The submitter has just looked at the usual clock.
+      auto now = options_.clock ? clock_.now() : work.submitted_at();
+      if (auto cell = hand_over(work, now))
         to_wake.push_back(cell);
       // The limit of the key may be higher than it was.
       if (work.key())
@@ -246,8 +250,9 @@ void dispatcher::submit(batch& work) {
     if (wants_growth() && !growth_asked_)
       grow = growth_asked_ = true;
   }
+  // It may have been all that others saw outstanding.
   if (over)
-    end_outstanding();
+    tell_if_drained(accounted_.load(std::memory_order_seq_cst));
   wake_all(to_wake);
   if (grow)
     staff_->grow();
@@ -270,11 +275,11 @@ void dispatcher::requeue(batch& work) {
     if (work.place_ == batch::place::nowhere) {
       // One that has all the workers it may have is listed when one leaves.
       if (work.participants_ < work.max_in_flight_)
-        to_wake = hand_over(work);
+        to_wake = hand_over(work, clock_.now());
     } else if (idle_ && work.place_ == batch::place::running) {
       auto cell = idle_;
       remove_idle(*cell);
-      if (give(*cell, work))
+      if (give(*cell, work, clock_.now()))
         to_wake = cell;
     }
     if (wants_growth() && !growth_asked_)
@@ -364,7 +369,7 @@ bool dispatcher::take_up(worker_cell& cell, batch& work) {
            && may_have_worker(work)) {
       auto other = idle_;
       remove_idle(*other);
-      if (give(*other, work))
+      if (give(*other, work, clock_.now()))
         to_wake[n] = other;
       ++n;
     }
@@ -485,7 +490,7 @@ void dispatcher::lost(worker_cell& cell, ref_ptr<batch> held) {
       lose = lost_the_last(*part);
       if (part->participants_ == 0 && part->has_unclaimed()) {
         unlist(*part);
-        if (auto other = hand_over(*part))
+        if (auto other = hand_over(*part, clock_.now()))
           to_wake.push_back(other);
       }
       release_key(*part);
@@ -600,7 +605,6 @@ dispatcher::check_hang(const batch& work,
 }
 
 void dispatcher::account(batch& work) noexcept {
-  work.id_ = completions.fetch_add(1, std::memory_order_relaxed) + 1;
   auto counts = work.counts();
   auto late = work.late();
   batches_.fetch_add(1, std::memory_order_seq_cst);
@@ -623,10 +627,11 @@ void dispatcher::account(batch& work) noexcept {
     staff_->completed(work.summary());
   auto before =
       work.phase_.exchange(batch::phase::over, std::memory_order_seq_cst);
-  if (before != batch::phase::admitted)
+  if (before != batch::phase::admitted) {
     not_admitted_.fetch_add(counts.cancelled + counts.expired,
                             std::memory_order_relaxed);
-  accounted_.fetch_add(1, std::memory_order_seq_cst);
+    strangers_.fetch_add(1, std::memory_order_seq_cst);
+  }
   if (work.wanted_key()) {
     trash garbage;
     std::vector<worker_cell*> to_wake;
@@ -640,8 +645,7 @@ void dispatcher::account(batch& work) noexcept {
     }
     wake_all(to_wake);
   }
-  if (before == batch::phase::admitted)
-    end_outstanding();
+  tell_if_drained(accounted_.fetch_add(1, std::memory_order_seq_cst) + 1);
 }
 
 // -- the coordinator's side ---------------------------------------------------
@@ -869,7 +873,7 @@ ref_ptr<batch> dispatcher::pick(batch_list& from, trash& garbage) {
   while (from.first) {
     auto first = from.first;
     if (!first->has_unclaimed()) {
-      garbage.push_back(take_out(*first));
+      garbage.push_back(take_out(from, *first));
       // The room that it had waited for is free for the next one.
       if (first->key())
         unblock(*first->key());
@@ -880,7 +884,11 @@ ref_ptr<batch> dispatcher::pick(batch_list& from, trash& garbage) {
       first->key()->blocked.push_back(*first);
       count_blocked(*first);
     } else {
-      return take_out(*first);
+      auto found = take_out(from, *first);
+      // What comes next is mostly far away: written when it was submitted, by
+      // another thread.
+      fetch_early(from.first, single_bytes);
+      return found;
     }
   }
   return nullptr;
@@ -891,15 +899,15 @@ ref_ptr<batch> dispatcher::pick(batch_list& from, trash& garbage) {
 ref_ptr<batch> dispatcher::pick_of(service_class& from, worker_cell& cell,
                                    bool left_first, trash& garbage) {
   ref_ptr<batch> found;
-  if (left_first)
+  if (left_first && from.left.first)
     found = pick(from.left, garbage);
-  if (!found) {
+  if (!found && from.waiting.first) {
     found = pick(from.waiting, garbage);
     cell.served_waiting_ = static_cast<bool>(found);
   }
-  if (!found)
+  if (!found && from.left.first)
     found = pick(from.left, garbage);
-  if (!found && !closed_)
+  if (!found && from.running.first && !closed_)
     found = pick(from.running, garbage);
   return found;
 }
@@ -913,7 +921,7 @@ ref_ptr<batch> dispatcher::pick_next(worker_cell& cell, trash& garbage) {
       if (!found && of.passed_over >= most_passed_over && of.has_waiting())
         found = pick_of(of, cell, left_first, garbage);
     for (auto& of : classes_)
-      if (!found)
+      if (!found && !of.empty())
         found = pick_of(of, cell, left_first, garbage);
   } while (!found && somebody_waits());
   if (!somebody_waits()) {
@@ -944,7 +952,7 @@ ref_ptr<batch> dispatcher::pick_next(worker_cell& cell, trash& garbage) {
 }
 
 void dispatcher::push_idle(worker_cell& cell) noexcept {
-  cell.since_ = clock_.now();
+  cell.since_ = clock_of(cell);
   cell.idle_ = true;
   cell.idle_prev_ = nullptr;
   cell.idle_next_ = idle_;
@@ -975,8 +983,9 @@ void dispatcher::wake(worker_cell& cell) noexcept {
   }
 }
 
-bool dispatcher::give(worker_cell& cell, batch& work) noexcept {
-  begin_part(cell, work, clock_.now());
+bool dispatcher::give(worker_cell& cell, batch& work,
+                      clock::time_point now) noexcept {
+  begin_part(cell, work, now);
   work.ref();
   cell.waking_ = true;
   ++waking_;
@@ -991,7 +1000,8 @@ void dispatcher::arrive(worker_cell& cell) noexcept {
 
 // Gives a batch to an idle worker, or lets it wait. Returns the worker if it
 // must be woken.
-worker_cell* dispatcher::hand_over(batch& work) noexcept {
+worker_cell* dispatcher::hand_over(batch& work,
+                                   clock::time_point now) noexcept {
   // Called for those that have fewer workers than they may have; so it is the
   // key.
   if (!may_have_worker(work)) {
@@ -1010,7 +1020,7 @@ worker_cell* dispatcher::hand_over(batch& work) noexcept {
   remove_idle(*cell);
   if (work.size() > 1)
     list(work, batch::place::running);
-  return give(*cell, work) ? cell : nullptr;
+  return give(*cell, work, now) ? cell : nullptr;
 }
 
 // Gives what waits to idle workers, as long as there are both: after something
@@ -1023,19 +1033,11 @@ void dispatcher::serve_idle(std::vector<worker_cell*>& to_wake,
       return;
     auto cell = idle_;
     remove_idle(*cell);
-    if (give(*cell, *work))
+    if (give(*cell, *work, clock_.now()))
       to_wake.push_back(cell);
     // The list may have had the last reference but this one.
     garbage.push_back(std::move(work));
   }
-}
-
-void dispatcher::wake_all(const std::vector<worker_cell*>& cells) noexcept {
-  for (auto cell : cells)
-    wake(*cell);
-  // Each way out of the queue ends here.
-  if (room_made_.load(std::memory_order_relaxed))
-    announce_room();
 }
 
 bool dispatcher::give_retire(worker_cell& cell) noexcept {
@@ -1085,9 +1087,10 @@ bool dispatcher::lost_the_last(batch& work) const noexcept {
   });
 }
 
-void dispatcher::end_outstanding() noexcept {
-  if (outstanding_.fetch_sub(1, std::memory_order_seq_cst) == 1
-      && watched_.load(std::memory_order_seq_cst))
+// Called when so many batches are over, or one less was begun. Whoever counts
+// the last one finds that it is the last, or else a newer one is outstanding.
+void dispatcher::tell_if_drained(std::uint64_t over) noexcept {
+  if (watched_.load(std::memory_order_seq_cst) && begun() == over)
     staff_->drained();
 }
 

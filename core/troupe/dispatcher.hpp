@@ -182,7 +182,9 @@ public:
 
   /// Returns how many batches are submitted and not complete.
   std::uint64_t outstanding() const noexcept {
-    return outstanding_.load(std::memory_order_seq_cst);
+    // In this order: what is over by now had been counted before.
+    auto over = accounted_.load(std::memory_order_seq_cst);
+    return begun() - over;
   }
 
   staff& crew() const noexcept { return *staff_; }
@@ -402,6 +404,8 @@ private:
     std::uint32_t passed_over = 0;
 
     bool has_waiting() const noexcept { return waiting.first || left.first; }
+
+    bool empty() const noexcept { return !has_waiting() && !running.first; }
   };
 
   using lock = std::unique_lock<std::mutex>;
@@ -424,7 +428,7 @@ private:
   service_class& class_of(const batch& work) noexcept;
   batch_list& list_of(const batch& work) noexcept;
   void list(batch& work, batch::place where) noexcept;
-  ref_ptr<batch> take_out(batch& work) noexcept;
+  ref_ptr<batch> take_out(batch_list& from, batch& work) noexcept;
   void unlist(batch& work) noexcept;
   void enter(batch& work) noexcept;
   void leave(batch& work) noexcept;
@@ -447,14 +451,27 @@ private:
   void remove_idle(worker_cell& cell) noexcept;
   void arrive(worker_cell& cell) noexcept;
   void wake(worker_cell& cell) noexcept;
-  bool give(worker_cell& cell, batch& work) noexcept;
+  bool give(worker_cell& cell, batch& work, clock::time_point now) noexcept;
   bool give_retire(worker_cell& cell) noexcept;
-  worker_cell* hand_over(batch& work) noexcept;
+  worker_cell* hand_over(batch& work, clock::time_point now) noexcept;
   void serve_idle(std::vector<worker_cell*>& to_wake, trash& garbage);
-  void wake_all(const std::vector<worker_cell*>& cells) noexcept;
+  void wake_all(const std::vector<worker_cell*>& cells) noexcept {
+    for (auto cell : cells)
+      wake(*cell);
+    // Each way out of the queue ends here.
+    if (room_made_.load(std::memory_order_relaxed)) [[unlikely]]
+      announce_room();
+  }
+
+  // Counts the batches that were admitted, and those that are over and never
+  // were.
+  std::uint64_t begun() const noexcept {
+    return admitted_.load(std::memory_order_seq_cst)
+           + strangers_.load(std::memory_order_seq_cst);
+  }
   std::vector<worker_cell*> close_under_lock();
   std::vector<ref_ptr<batch>> listed() const;
-  void end_outstanding() noexcept;
+  void tell_if_drained(std::uint64_t over) noexcept;
   clock::time_point clock_of(const worker_cell& cell) const noexcept;
   void begin_part(worker_cell& cell, batch& work,
                   clock::time_point now) noexcept;
@@ -503,7 +520,8 @@ private:
 
   const std::chrono::steady_clock::time_point began_;
 
-  mutable std::mutex mutex_;
+  // Apart from what is read without it.
+  alignas(64) mutable std::mutex mutex_;
   std::array<service_class, priorities> classes_;
   std::map<std::string, key_share, std::less<>> keys_;
   worker_cell* idle_ = nullptr;
@@ -577,14 +595,20 @@ private:
   // found no idle worker.
   alignas(64) std::array<std::atomic<std::int32_t>, priorities> attention_{};
 
-  alignas(64) std::atomic<std::uint64_t> outstanding_{0};
-  std::atomic<bool> crowded_{false};
+  // Read by all at each batch, and hardly ever written.
+  alignas(64) std::atomic<bool> crowded_{false};
   // Whether somebody who waits for room has it, and is to be told.
   std::atomic<bool> room_made_{false};
   std::atomic<bool> subscribed_{false};
   std::atomic<bool> watched_{false};
-  // Those whose counting has begun, and those for which it is through.
-  std::atomic<std::uint64_t> batches_{0};
+
+  // Written under the lock, and read by who counts batches that are over.
+  alignas(64) std::atomic<std::uint64_t> admitted_{0};
+
+  // Written for each batch that is over. Those whose counting has begun, those
+  // that had not been admitted by then, and those for which it is through.
+  alignas(64) std::atomic<std::uint64_t> batches_{0};
+  std::atomic<std::uint64_t> strangers_{0};
   std::atomic<std::uint64_t> accounted_{0};
   std::atomic<std::uint64_t> not_admitted_{0};
   std::atomic<std::uint64_t> refused_{0};

@@ -95,7 +95,7 @@ void dispatcher::step_back(worker_cell& cell, batch& work) {
       unlist(work);
     } else if (work.participants_ == 0) {
       unlist(work);
-      if (auto other = hand_over(work))
+      if (auto other = hand_over(work, clock_.now()))
         to_wake.push_back(other);
       // Else somebody has it who need not be woken, or it waits once more.
       if ((work.place_ == batch::place::waiting
@@ -109,7 +109,7 @@ void dispatcher::step_back(worker_cell& cell, batch& work) {
           && work.unclaimed() > 0) {
         auto other = idle_;
         remove_idle(*other);
-        if (give(*other, work))
+        if (give(*other, work, clock_.now()))
           to_wake.push_back(other);
       }
     }

@@ -16,6 +16,7 @@
 
 #include "troupe/clock.hpp"
 #include "troupe/error.hpp"
+#include "troupe/fetch_early.hpp"
 #include "troupe/modifiers.hpp"
 #include "troupe/op_memory.hpp"
 #include "troupe/outcome.hpp"
@@ -132,6 +133,11 @@ public:
   /// How long a waiting thread looks for the outcome before it sleeps.
   virtual std::chrono::nanoseconds spin() const noexcept {
     return std::chrono::nanoseconds{0};
+  }
+
+  /// Has the processor fetch what `complete` will need.
+  void fetch_continuation() const noexcept {
+    fetch_early(next_.load(std::memory_order_relaxed), 1);
   }
 
   // -- properties -------------------------------------------------------------
