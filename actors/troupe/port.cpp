@@ -78,6 +78,11 @@ port& port::of(caf::event_based_actor* self) {
     all.ports.emplace(self, made);
   }
   self->attach_functor([made](const caf::error&) { made->close(); });
+  // That of an actor which has ended is kept by nobody else until it has
+  // something outstanding.
+  static thread_local ref_ptr<port> ended;
+  if (made->closed())
+    ended = made;
   latest = made;
   return *made;
 }
