@@ -186,7 +186,7 @@ void dispatcher::submit(batch& work) {
   auto caller = worker_cell::current();
   auto nested = caller && &caller->home() == this;
   trash garbage;
-  std::vector<worker_cell*> to_wake;
+  wake_list to_wake;
   auto over = false;
   auto grow = false;
   {
@@ -305,7 +305,7 @@ void dispatcher::end_retry(batch& work) {
 void dispatcher::withdraw(batch& work) noexcept {
   ref_ptr<batch> keep{&work};
   trash garbage;
-  std::vector<worker_cell*> to_wake;
+  wake_list to_wake;
   {
     lock guard{mutex_};
     if (work.place_ == batch::place::nowhere || work.has_unclaimed())
@@ -355,7 +355,7 @@ bool dispatcher::take_up(worker_cell& cell, batch& work) {
   if (work.size() == 1 && !cell.waking_)
     return true;
   trash garbage;
-  std::vector<worker_cell*> others;
+  wake_list others;
   worker_cell* to_wake[2] = {};
   auto n = 0;
   auto grow = false;
@@ -393,7 +393,7 @@ worker_cell::hand_off dispatcher::next_work(worker_cell& cell,
   // Declared before the lock: what drops here must not do so under it.
   trash garbage;
   ref_ptr<batch> work;
-  std::vector<worker_cell*> to_wake;
+  wake_list to_wake;
   auto retired = false;
   auto grow = false;
   auto lose = false;
@@ -449,7 +449,7 @@ worker_cell::hand_off dispatcher::next_work(worker_cell& cell,
 void dispatcher::lost(worker_cell& cell, ref_ptr<batch> held) {
   trash garbage;
   ref_ptr<batch> part;
-  std::vector<worker_cell*> to_wake;
+  wake_list to_wake;
   auto grow = false;
   auto lose = false;
   auto replaced = false;
@@ -555,7 +555,7 @@ bool dispatcher::join(batch& work) {
 void dispatcher::part(batch& work) noexcept {
   ref_ptr<batch> keep{&work};
   trash garbage;
-  std::vector<worker_cell*> to_wake;
+  wake_list to_wake;
   {
     lock guard{mutex_};
     end_part(work);
@@ -634,7 +634,7 @@ void dispatcher::account(batch& work) noexcept {
   }
   if (work.wanted_key()) {
     trash garbage;
-    std::vector<worker_cell*> to_wake;
+    wake_list to_wake;
     {
       lock guard{mutex_};
       if (work.key()) {
@@ -674,7 +674,7 @@ void dispatcher::cancel_all(ec why) {
 }
 
 void dispatcher::close() {
-  std::vector<worker_cell*> to_wake;
+  wake_list to_wake;
   {
     lock guard{mutex_};
     to_wake = close_under_lock();
@@ -683,7 +683,7 @@ void dispatcher::close() {
 }
 
 bool dispatcher::close_if_drained() {
-  std::vector<worker_cell*> to_wake;
+  wake_list to_wake;
   {
     lock guard{mutex_};
     if (outstanding() > 0)
@@ -1025,8 +1025,7 @@ worker_cell* dispatcher::hand_over(batch& work,
 
 // Gives what waits to idle workers, as long as there are both: after something
 // that let batches wait which had been blocked.
-void dispatcher::serve_idle(std::vector<worker_cell*>& to_wake,
-                            trash& garbage) {
+void dispatcher::serve_idle(wake_list& to_wake, trash& garbage) {
   while (idle_ && waking_ < most_waking && somebody_waits()) {
     auto work = pick_next(*idle_, garbage);
     if (!work)
@@ -1047,8 +1046,8 @@ bool dispatcher::give_retire(worker_cell& cell) noexcept {
 }
 
 // Returns the workers to wake.
-std::vector<worker_cell*> dispatcher::close_under_lock() {
-  std::vector<worker_cell*> to_wake;
+dispatcher::wake_list dispatcher::close_under_lock() {
+  wake_list to_wake;
   admission_closed_ = closed_ = true;
   while (auto cell = idle_) {
     remove_idle(*cell);

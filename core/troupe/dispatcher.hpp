@@ -27,6 +27,7 @@
 #include "troupe/label_book.hpp"
 #include "troupe/options.hpp"
 #include "troupe/room_waiter.hpp"
+#include "troupe/short_list.hpp"
 #include "troupe/stats.hpp"
 #include "troupe/worker_cell.hpp"
 
@@ -422,8 +423,11 @@ private:
   };
 
   // Batches to be dropped when the lock is free: these may be the last
-  // references, and a result's destructor is user code.
-  using trash = std::vector<ref_ptr<batch>>;
+  // references, and a result's destructor is user code. And workers to be woken
+  // then. So many that hardly ever more come together: a worker that fails for
+  // lack of memory while it holds some would leave them asleep.
+  using trash = short_list<ref_ptr<batch>, 16>;
+  using wake_list = short_list<worker_cell*, 16>;
 
   service_class& class_of(const batch& work) noexcept;
   batch_list& list_of(const batch& work) noexcept;
@@ -454,10 +458,9 @@ private:
   bool give(worker_cell& cell, batch& work, clock::time_point now) noexcept;
   bool give_retire(worker_cell& cell) noexcept;
   worker_cell* hand_over(batch& work, clock::time_point now) noexcept;
-  void serve_idle(std::vector<worker_cell*>& to_wake, trash& garbage);
-  void wake_all(const std::vector<worker_cell*>& cells) noexcept {
-    for (auto cell : cells)
-      wake(*cell);
+  void serve_idle(wake_list& to_wake, trash& garbage);
+  void wake_all(const wake_list& cells) noexcept {
+    cells.for_each([this](worker_cell* cell) { wake(*cell); });
     // Each way out of the queue ends here.
     if (room_made_.load(std::memory_order_relaxed)) [[unlikely]]
       announce_room();
@@ -469,7 +472,7 @@ private:
     return admitted_.load(std::memory_order_seq_cst)
            + strangers_.load(std::memory_order_seq_cst);
   }
-  std::vector<worker_cell*> close_under_lock();
+  wake_list close_under_lock();
   std::vector<ref_ptr<batch>> listed() const;
   void tell_if_drained(std::uint64_t over) noexcept;
   clock::time_point clock_of(const worker_cell& cell) const noexcept;
@@ -482,16 +485,15 @@ private:
   worker_cell::hand_off rest(worker_cell& cell);
   void end_rest(worker_cell& cell, std::uint64_t number);
   void
-  retire_resting(std::vector<worker_cell*>& to_wake, std::size_t least,
+  retire_resting(wake_list& to_wake, std::size_t least,
                  clock::time_point latest = clock::time_point::max()) noexcept;
   void note_start(worker_cell& cell) noexcept;
   std::string start_text() const;
   void put_off_growth() noexcept;
   void restart_later();
   bool lost_the_last(batch& work) const noexcept;
-  bool end_stuck(worker_cell& cell,
-                 std::vector<worker_cell*>& to_wake) noexcept;
-  void shed_surplus(std::vector<worker_cell*>& to_wake) noexcept;
+  bool end_stuck(worker_cell& cell, wake_list& to_wake) noexcept;
+  void shed_surplus(wake_list& to_wake) noexcept;
   bool exhausted() const noexcept;
   std::string exhausted_text() const;
   std::uint64_t progress_of(const worker_cell& cell) const noexcept;

@@ -26,6 +26,8 @@ void dispatcher::add(std::unique_ptr<worker_cell> cell) {
   lock guard{mutex_};
   cell->alive_ = cell->starting_ = true;
   cells_.push_back(std::move(cell));
+  // A worker that ends, for whatever reason, must not need memory for that.
+  free_cells_.reserve(cells_.capacity());
 }
 
 worker_cell* dispatcher::reuse() {
@@ -162,7 +164,7 @@ void dispatcher::note_progress(worker_cell& cell,
 }
 
 clock::time_point dispatcher::watch(std::vector<stuck_request>& alarms) {
-  std::vector<worker_cell*> to_wake;
+  wake_list to_wake;
   auto grow = false;
   auto busy = false;
   auto limit = options_.max_run_time;
@@ -228,8 +230,7 @@ clock::time_point dispatcher::watch(std::vector<stuck_request>& alarms) {
 
 // The worker's call has returned, so that it needs no spare any more. Returns
 // whether it was stuck.
-bool dispatcher::end_stuck(worker_cell& cell,
-                           std::vector<worker_cell*>& to_wake) noexcept {
+bool dispatcher::end_stuck(worker_cell& cell, wake_list& to_wake) noexcept {
   if (!std::exchange(cell.stuck_, false))
     return false;
   --stuck_;
@@ -240,7 +241,7 @@ bool dispatcher::end_stuck(worker_cell& cell,
 }
 
 // Retires idle workers beyond what there may be.
-void dispatcher::shed_surplus(std::vector<worker_cell*>& to_wake) noexcept {
+void dispatcher::shed_surplus(wake_list& to_wake) noexcept {
   while (idle_ && live_workers() > capacity()) {
     auto cell = idle_;
     remove_idle(*cell);
@@ -279,7 +280,7 @@ std::string dispatcher::exhausted_text() const {
 }
 
 clock::time_point dispatcher::retire_idle(clock::time_point now) {
-  std::vector<worker_cell*> to_wake;
+  wake_list to_wake;
   auto again = clock::time_point::max();
   {
     lock guard{mutex_};

@@ -56,7 +56,7 @@ worker_cell::hand_off dispatcher::next(worker_cell& cell,
 // for others, or about to be cancelled.
 bool dispatcher::retire_if_surplus(worker_cell& cell) {
   trash garbage;
-  std::vector<worker_cell*> to_wake;
+  wake_list to_wake;
   {
     lock guard{mutex_};
     if (!closed_ && live_workers() <= capacity())
@@ -81,7 +81,7 @@ void dispatcher::step_back(worker_cell& cell, batch& work) {
   // The list may hold the last reference but the caller's.
   ref_ptr<batch> keep{&work};
   trash garbage;
-  std::vector<worker_cell*> to_wake;
+  wake_list to_wake;
   auto grow = false;
   auto lose = false;
   {
@@ -129,7 +129,7 @@ void dispatcher::step_back(worker_cell& cell, batch& work) {
 // again. If nobody has had a resource for too long, all that waits fails.
 worker_cell::hand_off dispatcher::rest(worker_cell& cell) {
   std::vector<ref_ptr<batch>> given_up;
-  std::vector<worker_cell*> to_wake;
+  wake_list to_wake;
   trash garbage;
   auto surplus = false;
   auto grow = false;
@@ -195,8 +195,7 @@ void dispatcher::end_rest(worker_cell& cell, std::uint64_t number) {
 
 // Retires workers that have been resting since `latest` or earlier, as long as
 // more than `least` live.
-void dispatcher::retire_resting(std::vector<worker_cell*>& to_wake,
-                                std::size_t least,
+void dispatcher::retire_resting(wake_list& to_wake, std::size_t least,
                                 clock::time_point latest) noexcept {
   if (resting_ == 0)
     return;

@@ -39,7 +39,7 @@ void dispatcher::resize(std::size_t workers) {
 }
 
 void dispatcher::set_size(lock guard, std::size_t workers) {
-  std::vector<worker_cell*> to_wake;
+  wake_list to_wake;
   auto grow = false;
   auto now = std::chrono::steady_clock::now();
   offered_ = offered(now);

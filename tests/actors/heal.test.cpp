@@ -131,6 +131,24 @@ TEST_CASE("no request is lost or run twice while workers are killed all the "
   CHECK(what.still_running.empty());
 }
 
+TEST_CASE("between requests a worker needs no memory that it might not get",
+          "[heal]") {
+  auto result = test::run_child(TROUPE_FAILING_MEMORY);
+  CAPTURE(result.output);
+  CHECK(result.status == 0);
+  auto number = [&](const std::string& of) {
+    auto at = ("\n" + result.output).find("\n" + of + " ");
+    REQUIRE(at != std::string::npos);
+    return std::stoi(result.output.substr(at + of.size() + 1));
+  };
+  CHECK(number("thrown") == 0);
+  CHECK(number("wrong") == 0);
+  CHECK(number("lost") == 0);
+  CHECK(number("workers") == 3);
+  // What workers take is seen.
+  CHECK(number("inside") > 1000);
+}
+
 // -- the coordinator ----------------------------------------------------------
 
 TEST_CASE("if the coordinator ends, every caller gets pool_stopped", "[heal]") {

@@ -1,0 +1,40 @@
+// A list that mostly has few elements, and needs no memory for these: to take
+// one more cannot fail then, and costs nothing.
+
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+namespace troupe {
+
+template <class T, std::size_t Few>
+class short_list {
+public:
+  /// Errors: throws std::bad_alloc, from the element behind the first few on.
+  void push_back(T x) {
+    if (size_ < Few)
+      few_[size_++] = std::move(x);
+    else
+      more_.push_back(std::move(x));
+  }
+
+  bool empty() const noexcept { return size_ == 0; }
+
+  template <class Fn>
+  void for_each(Fn fn) const {
+    for (std::size_t i = 0; i < size_; ++i)
+      fn(few_[i]);
+    for (const auto& x : more_)
+      fn(x);
+  }
+
+private:
+  std::size_t size_ = 0;
+  std::array<T, Few> few_{};
+  std::vector<T> more_;
+};
+
+} // namespace troupe
