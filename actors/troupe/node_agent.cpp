@@ -99,6 +99,7 @@ public:
   bool take() noexcept { return !taken_.exchange(true); }
 
   void run(troupe::context& ctx) {
+    began_ = steady_clock::now();
     procedure_info what{head.name, head.signature, type_};
     std::size_t made = 0;
     try {
@@ -160,6 +161,8 @@ private:
     std::uint64_t bytes = 0;
     auto send = [&] {
       message.last = last && told_ == n;
+      message.took_ns =
+          static_cast<std::uint64_t>((steady_clock::now() - began_).count());
       link_->send(wire::write(link_->session(), message), id());
       message.answers.clear();
       bytes = 0;
@@ -195,6 +198,7 @@ private:
   const std::uint64_t max_message_;
   std::type_index type_ = typeid(void);
   std::atomic<bool> taken_{false};
+  steady_clock::time_point began_;
   std::size_t told_ = 0;
 };
 

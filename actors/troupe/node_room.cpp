@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "troupe/defaults.hpp"
 #include "troupe/dispatcher.hpp"
 #include "troupe/log.hpp"
 #include "troupe/messages.hpp"
@@ -31,6 +32,8 @@ struct node_session::chunk {
   // Answers that the worker has not taken yet, and how many there are in all.
   std::vector<wire::call_answer> fresh;
   std::uint32_t answered = 0;
+  // How long the node has been at it.
+  std::chrono::nanoseconds took{0};
   // Calls from here on will not be made; and as far as the worker knows.
   std::uint32_t given_back = 0xFFFF'FFFF;
   std::uint32_t told = 0xFFFF'FFFF;
@@ -167,6 +170,7 @@ std::size_t node_room::make(context& ctx, const procedure_info& what,
     if (made > 0)
       chunk.done(made);
     const auto base = made;
+    const auto took = chunk.took.value_or(std::chrono::nanoseconds{0});
     under_way way{*this, acquire(ctx, what, stop),
                   static_cast<std::uint32_t>(n - base)};
     auto& mine = way.mine;
@@ -192,6 +196,7 @@ std::size_t node_room::make(context& ctx, const procedure_info& what,
       }
       auto answers = std::move(mine.fresh);
       mine.fresh.clear();
+      chunk.took = took + mine.took;
       auto over = mine.last || mine.lost;
       auto gave_back =
           std::exchange(mine.told, mine.given_back) != mine.given_back;
@@ -507,7 +512,9 @@ std::string node_room::handle(node_session& from, const std::string& message) {
     if (at == from.chunks.end())
       return {};
     auto& chunk = *at->second;
-    if (what->from < chunk.answered + 1 || what->from > chunk.given_back)
+    // The one before them may just have been answered.
+    if (what->from < std::max(chunk.answered, 1u)
+        || what->from > chunk.given_back)
       return "calls given back that it has answered";
     chunk.given_back = std::min(what->from, chunk.size);
     chunk.changed.notify_all();
@@ -531,6 +538,9 @@ std::string node_room::handle(node_session& from, const std::string& message) {
     for (auto& x : what->answers)
       chunk.fresh.push_back(std::move(x));
     chunk.last = what->last;
+    chunk.took = std::chrono::nanoseconds{
+        static_cast<std::int64_t>(std::min<std::uint64_t>(
+            what->took_ns, defaults::duration_limit.count()))};
     chunk.changed.notify_all();
     return {};
   }

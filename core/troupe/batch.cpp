@@ -1036,7 +1036,8 @@ void batch::share::draw(std::uint32_t ran, std::uint32_t failed,
               .first = !std::exchange(drawn_, true)});
 }
 
-void batch::share::tune(std::uint32_t ran, std::uint32_t failed) noexcept {
+void batch::share::tune(std::uint32_t ran, std::uint32_t failed,
+                        std::optional<std::chrono::nanoseconds> took) noexcept {
   auto now = std::chrono::steady_clock::now();
   if constexpr (measured)
     measure(ran, now);
@@ -1048,8 +1049,15 @@ void batch::share::tune(std::uint32_t ran, std::uint32_t failed) noexcept {
   }
   mark_ = now;
   cell_.set_mark(now);
-  auto each = std::max<std::int64_t>(1, spent.count() / std::max(1u, ran));
-  auto fit = static_cast<std::uint64_t>(chunk_time_.count() / each);
+  // The longer they are on their way, the more go together: for as long over
+  // there, so that half of the time is theirs.
+  auto made_in = took ? std::clamp(*took, std::chrono::nanoseconds{0},
+                                   std::chrono::nanoseconds{spent})
+                      : std::chrono::nanoseconds{spent};
+  auto enough =
+      std::max<std::chrono::nanoseconds>(chunk_time_, spent - made_in);
+  auto each = std::max<std::int64_t>(1, made_in.count() / std::max(1u, ran));
+  auto fit = static_cast<std::uint64_t>(enough.count() / each);
   chunk_ = static_cast<std::uint32_t>(
       std::clamp<std::uint64_t>(fit, 1, std::min(max_chunk_, chunk_ * 4)));
 }

@@ -422,8 +422,10 @@ public:
 
   /// Measures how long `ran` requests took, of which `failed` threw, and adapts
   /// how many are claimed next time: many when they are tiny, one when they
-  /// block.
-  void tune(std::uint32_t ran, std::uint32_t failed) noexcept;
+  /// block. Of those that travel, `took` is the part of it in which they were
+  /// made.
+  void tune(std::uint32_t ran, std::uint32_t failed,
+            std::optional<std::chrono::nanoseconds> took = {}) noexcept;
 
 private:
   void measure(std::uint32_t ran,

@@ -200,6 +200,7 @@ std::string write(std::uint64_t session, const answers_message& x) {
   out.u64(x.chunk);
   out.u32(x.first);
   out.u8(x.last ? 1 : 0);
+  out.u64(x.took_ns);
   out.u32(static_cast<std::uint32_t>(x.answers.size()));
   for (const auto& a : x.answers) {
     out.u8(static_cast<std::uint8_t>(a.kind));
@@ -319,6 +320,7 @@ std::optional<answers_message> read_answers(std::string_view message) {
   x.chunk = in.u64();
   x.first = in.u32();
   x.last = in.flag();
+  x.took_ns = in.u64();
   auto n = in.count(most_calls, 9);
   x.answers.reserve(n);
   for (std::uint32_t i = 0; i < n && in.good(); ++i) {

@@ -138,6 +138,8 @@ struct answers_message {
   std::uint32_t first = 0;
   /// Nothing more comes of this chunk: what has no answer by now has not begun.
   bool last = false;
+  /// How long the node has been at the chunk.
+  std::uint64_t took_ns = 0;
   std::vector<call_answer> answers;
 };
 

@@ -6,12 +6,14 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -108,6 +110,11 @@ public:
 
   /// Whether those behind one that fails shall not begin.
   bool stop_at_failure = false;
+
+  /// How long the calls of which `done` tells took where they were made, and
+  /// those before them; what else it took here, they were on their way.
+  /// Nothing, if they are as good as here.
+  std::optional<std::chrono::nanoseconds> took = {};
 
   /// The calls before `n` have an outcome, which the chunk may take at once.
   /// Called by the worker whose chunk it is, as soon as it is known that the

@@ -6,10 +6,13 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "troupe/batch_loop.hpp"
@@ -39,8 +42,12 @@ public:
       return;
     auto begin = done_;
     done_ = n;
+    auto before = std::exchange(told_, took);
+    auto new_ones = took;
+    if (took && before)
+      *new_ones -= *before;
     owner_.take(mine_, first_ + static_cast<std::uint32_t>(begin),
-                calls.subspan(begin, n - begin));
+                calls.subspan(begin, n - begin), new_ones);
   }
 
   void give_back(std::size_t n) noexcept override {
@@ -71,6 +78,7 @@ private:
   const std::uint32_t first_;
   std::size_t done_ = 0;
   std::size_t kept_;
+  std::optional<std::chrono::nanoseconds> told_ = {};
 };
 
 /// One worker's part in a batch whose requests travel together.
@@ -148,7 +156,7 @@ private:
     if (failure) {
       remote_call failed;
       failed.failure = std::move(failure);
-      take(mine, first, {&failed, 1});
+      take(mine, first, {&failed, 1}, {});
       return true;
     }
     trip<Batch, Share> all{*this, mine, first, std::span{calls_}.first(n)};
@@ -172,8 +180,8 @@ private:
 
   // Takes outcomes, from that of the request `first` on.
   template <class Share>
-  void take(Share& mine, std::uint32_t first,
-            std::span<remote_call> calls) noexcept {
+  void take(Share& mine, std::uint32_t first, std::span<remote_call> calls,
+            std::optional<std::chrono::nanoseconds> took) noexcept {
     auto ran = static_cast<std::uint32_t>(calls.size());
     std::uint32_t failed = 0;
     std::uint32_t again = 0;
@@ -186,7 +194,7 @@ private:
         ++(result == run_result::failed ? failed : again);
     }
     // Before whoever waits for the batch can look at what was measured.
-    mine.tune(ran, failed + again);
+    mine.tune(ran, failed + again, took);
     if (ran > again)
       batch_.settle(ran - again, failed, mine.mark());
   }

@@ -19,12 +19,16 @@
 #include <catch2/catch.hpp>
 
 #include <arpa/inet.h>
+#include <linux/capability.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include <caf/io/middleman.hpp>
 #include <caf/scoped_actor.hpp>
 
 #include <algorithm>
+#include <array>
+#include <fstream>
 #include <set>
 #include <string>
 #include <vector>
@@ -368,6 +372,21 @@ TEST_CASE("a second signal ends a node at once, and what it runs is lost",
   worker.wait();
 }
 
+TEST_CASE("a node that drains waits for its calls only as long as it may",
+          "[node_pool]") {
+  hall h;
+  test::gate_folder folder;
+  auto node =
+      start_node(h.pool.port(), "leaving", 1, {}, {"--drain-timeout", "10ms"});
+  auto op = h.pool.call(test::hold_counted, folder.path()).start();
+  end_of_process worker{folder.await_arrival()};
+  node.signal(SIGTERM);
+  CHECK(failure_of(std::move(op)).code == ec::node_lost);
+  CHECK(node.wait() == 0);
+  worker.wait();
+  CHECK(letters_in(folder.file("letters")) == 1);
+}
+
 TEST_CASE("a node that has no pool ends at the first signal", "[node_pool]") {
   test::gate_folder folder;
   std::uint16_t port = 0;
@@ -622,6 +641,52 @@ TEST_CASE("a port in use is one error, and nothing is started", "[node_pool]") {
           && Catch::Contains("Address already in use"));
 }
 
+namespace {
+
+/// While it lives, its thread may do no more than anybody.
+class no_privileges {
+public:
+  no_privileges() {
+    REQUIRE(::syscall(SYS_capget, &header_, before_) == 0);
+    set({});
+  }
+
+  no_privileges(const no_privileges&) = delete;
+  no_privileges& operator=(const no_privileges&) = delete;
+
+  ~no_privileges() { set({before_[0].effective, before_[1].effective}); }
+
+private:
+  void set(std::array<std::uint32_t, 2> effective) {
+    __user_cap_data_struct now[2] = {before_[0], before_[1]};
+    now[0].effective = effective[0];
+    now[1].effective = effective[1];
+    ::syscall(SYS_capset, &header_, now);
+  }
+
+  __user_cap_header_struct header_{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct before_[2] = {};
+};
+
+} // namespace
+
+TEST_CASE("a port that takes privileges is one error, and nothing is started",
+          "[node_pool]") {
+  int first_free = 0;
+  std::ifstream{"/proc/sys/net/ipv4/ip_unprivileged_port_start"} >> first_free;
+  if (first_free <= 1) {
+    WARN("test left out: here every port is for everybody");
+    return;
+  }
+  auto port = static_cast<std::uint16_t>(first_free - 1);
+  network net;
+  no_privileges as_anybody;
+  CHECK_THAT(refusal_of(*net.system, {.listen = {"127.0.0.1", port}}),
+             Catch::StartsWith("node_options.listen = '127.0.0.1:"
+                               + std::to_string(port) + "'")
+                 && Catch::Contains("Permission denied"));
+}
+
 TEST_CASE("node options out of range are refused", "[node_pool]") {
   network net;
   auto refused = [&](node_options options, const char* key) {
@@ -741,6 +806,7 @@ public:
     hello.slots = 1;
     hello.procedures = {
         {"add", std::string{test::add.info().signature}},
+        {"twice", std::string{test::twice.info().signature}},
         {"hold_again", std::string{test::hold_again.info().signature}}};
     say_at_door(wire::write(session_, hello));
   }
@@ -784,7 +850,7 @@ public:
     return *wire::read_calls(hear(wire::kind::calls));
   }
 
-  /// Answers a call of `add`.
+  /// Answers a call of `add` or `twice`.
   void answer(std::uint64_t chunk, int value) {
     wire::answers_message message;
     message.chunk = chunk;
@@ -914,6 +980,34 @@ TEST_CASE("answers to what was not asked end the session, and the request that "
   message.first = 5;
   message.answers.resize(1);
   node.say(wire::write(1, message));
+  CHECK(failure_of(std::move(op)).code == ec::node_lost);
+}
+
+TEST_CASE("calls may be given back when the one before them has just been "
+          "answered, but not when there is none",
+          "[node_pool]") {
+  // A node that noticed that a call took its time, which was over by then, lost
+  // its session, and the map failed.
+  hall h;
+  fake_node node{h.pool.port()};
+  node.say_hello("x");
+  node.hear(wire::kind::welcome);
+  auto op = h.pool.map(std::vector<int>(100), test::twice).start();
+  auto call = node.take_call();
+  for (; call.arguments.size() < 2; call = node.take_call())
+    node.answer(call.chunk, 0);
+  wire::answers_message first;
+  first.chunk = call.chunk;
+  troupe::compat::encode(first.answers.emplace_back().result, 0);
+  node.say(wire::write(1, first));
+  node.say(wire::write(1, wire::kind::give_back, {call.chunk, 1}));
+  first.first = 1;
+  first.last = true;
+  first.answers.clear();
+  node.say(wire::write(1, first));
+  auto rest = node.take_call();
+  CHECK(h.pool.nodes().lost == 0);
+  node.say(wire::write(1, wire::kind::give_back, {rest.chunk, 0}));
   CHECK(failure_of(std::move(op)).code == ec::node_lost);
 }
 

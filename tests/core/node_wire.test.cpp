@@ -39,6 +39,7 @@ std::string answers_text() {
   message.chunk = 9;
   message.first = 2;
   message.last = true;
+  message.took_ns = 1'234;
   message.answers.resize(2);
   message.answers[0].result = bytes_of("abc");
   message.answers[1] = {
@@ -122,6 +123,7 @@ TEST_CASE("answers arrive as they were written", "[node_wire]") {
   CHECK(answers->chunk == 9);
   CHECK(answers->first == 2);
   CHECK(answers->last);
+  CHECK(answers->took_ns == 1'234);
   REQUIRE(answers->answers.size() == 2);
   CHECK(answers->answers[0].kind == wire::answer_kind::value);
   CHECK(answers->answers[0].result == bytes_of("abc"));
