@@ -11,8 +11,9 @@ build_packages=(
   libcurl4-openssl-dev libsqlite3-dev libpq-dev libssl-dev zlib1g-dev libcpp-httplib-dev
   ca-certificates sqlite3
 )
-# Servers that tests start, and what checks metrics (promtool).
-server_packages=(postgresql prometheus)
+# Servers that tests start, what checks metrics (promtool), and what makes networks
+# (ip).
+server_packages=(postgresql prometheus iproute2)
 # What opens the live page in tests; without it, they are left out.
 browser_packages=(chromium chromium-driver)
 peer_packages=(libasio-dev libuv1-dev libtbb-dev python3)

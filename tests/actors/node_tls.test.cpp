@@ -2,6 +2,7 @@
 // has no certificate of its authority gets nowhere, and harms nobody. With
 // certificates that demos/certificates makes.
 
+#include "authority.hpp"
 #include "gate_folder.hpp"
 #include "node_world.hpp"
 
@@ -14,8 +15,7 @@
 
 #include <caf/io/middleman.hpp>
 
-#include <cstdlib>
-#include <filesystem>
+#include <fstream>
 
 #if TROUPE_TLS
 
@@ -23,10 +23,14 @@
 
 using namespace std::chrono_literals;
 
+using test::as_arguments;
+using test::authority;
 using test::child_process;
 using test::eventually;
 using test::hall;
 using test::network;
+using test::our_authority;
+using test::runs;
 using test::start_node;
 using test::text_of;
 using troupe::ec;
@@ -34,44 +38,9 @@ using troupe::tls_files;
 
 namespace {
 
-bool run(const std::string& command) {
-  return std::system(("(" + command + ") >/dev/null 2>&1").c_str()) == 0;
-}
-
-/// What an authority has made. Once for each process that asks, since keys take
-/// their time.
-class authority {
-public:
-  authority() {
-    REQUIRE(run(std::string{TROUPE_CERTIFICATES} + ' ' + folder_.path()));
-  }
-
-  std::string file(const std::string& name) const { return folder_.file(name); }
-
-  tls_files pool() const {
-    return {file("pool.pem"), file("pool.key"), file("ca.pem")};
-  }
-
-  tls_files node() const {
-    return {file("node.pem"), file("node.key"), file("ca.pem")};
-  }
-
-private:
-  test::gate_folder folder_;
-};
-
-const authority& ours() {
-  static authority instance;
-  return instance;
-}
-
 const authority& somebody_elses() {
   static authority instance;
   return instance;
-}
-
-std::vector<std::string> as_arguments(const tls_files& files) {
-  return {"--cert", files.certificate, "--key", files.key, "--ca", files.ca};
 }
 
 /// What a node says that gives up at once if it is not let in.
@@ -113,9 +82,9 @@ std::string refusal_of(const tls_files& files) {
 
 TEST_CASE("with certificates of one authority, a node works over TLS",
           "[node_tls]") {
-  hall h{{}, {ours().pool()}};
-  auto node =
-      start_node(h.pool.port(), "a", 1, {}, as_arguments(ours().node()));
+  hall h{{}, {our_authority().pool()}};
+  auto node = start_node(h.pool.port(), "a", 1, {},
+                         as_arguments(our_authority().node()));
   CHECK(h.pool.call(test::add, 2, 3).get() == 5);
   std::string large(4 * 1024 * 1024, 'x');
   CHECK(h.pool.call(test::echo, large).get() == large);
@@ -125,15 +94,15 @@ TEST_CASE("with certificates of one authority, a node works over TLS",
 
 TEST_CASE("with certificates, other interfaces can be listened on",
           "[node_tls]") {
-  hall h{{.listen = {"0.0.0.0", 0}}, {ours().pool()}};
-  auto node =
-      start_node(h.pool.port(), "a", 1, {}, as_arguments(ours().node()));
+  hall h{{.listen = {"0.0.0.0", 0}}, {our_authority().pool()}};
+  auto node = start_node(h.pool.port(), "a", 1, {},
+                         as_arguments(our_authority().node()));
   CHECK(h.pool.call(test::add, 2, 3).get() == 5);
 }
 
 TEST_CASE("an address that this machine does not have is one error",
           "[node_tls]") {
-  network net{{ours().pool()}};
+  network net{{our_authority().pool()}};
   try {
     troupe::node_pool pool{
         *net.system, test::all_procedures(), {.listen = {"192.0.2.1", 0}}};
@@ -150,38 +119,38 @@ TEST_CASE("an address that this machine does not have is one error",
 
 TEST_CASE("a node whose certificate another authority has signed is refused",
           "[node_tls]") {
-  hall h{{}, {ours().pool()}};
+  hall h{{}, {our_authority().pool()}};
   // It trusts our authority, and has a certificate of another one; its own
   // check is gone round by one file with both authorities.
   test::gate_folder folder;
   auto both = folder.file("both.pem");
-  REQUIRE(run("cat " + ours().file("ca.pem") + ' '
-              + somebody_elses().file("ca.pem") + " >" + both));
+  REQUIRE(runs("cat " + our_authority().file("ca.pem") + ' '
+               + somebody_elses().file("ca.pem") + " >" + both));
   auto stranger = somebody_elses().node();
   stranger.ca = both;
   CHECK_THAT(said_by(h.pool.port(), as_arguments(stranger), 1),
              Catch::Contains("does not accept our certificate"));
   CHECK(h.pool.nodes().joined == 0);
-  auto node =
-      start_node(h.pool.port(), "a", 1, {}, as_arguments(ours().node()));
+  auto node = start_node(h.pool.port(), "a", 1, {},
+                         as_arguments(our_authority().node()));
   CHECK(h.pool.call(test::add, 2, 3).get() == 5);
 }
 
 TEST_CASE("a node does not trust a pool of another authority", "[node_tls]") {
   hall h{{}, {somebody_elses().pool()}};
-  CHECK_THAT(said_by(h.pool.port(), as_arguments(ours().node()), 1),
+  CHECK_THAT(said_by(h.pool.port(), as_arguments(our_authority().node()), 1),
              Catch::Contains("its certificate is not accepted"));
 }
 
 TEST_CASE("a node cannot pose as the pool", "[node_tls]") {
-  hall h{{}, {ours().node()}};
-  CHECK_THAT(said_by(h.pool.port(), as_arguments(ours().node()), 1),
+  hall h{{}, {our_authority().node()}};
+  CHECK_THAT(said_by(h.pool.port(), as_arguments(our_authority().node()), 1),
              Catch::Contains("its certificate is not accepted")
                  && Catch::Contains("purpose"));
 }
 
 TEST_CASE("a node without certificates is not heard", "[node_tls]") {
-  hall h{{}, {ours().pool()}};
+  hall h{{}, {our_authority().pool()}};
   CHECK_THAT(said_by(h.pool.port(), {}, 1),
              Catch::Contains("wants certificates"));
   CHECK(h.pool.nodes().joined == 0);
@@ -190,7 +159,7 @@ TEST_CASE("a node without certificates is not heard", "[node_tls]") {
 TEST_CASE("a node with certificates does not speak to a pool without",
           "[node_tls]") {
   hall h;
-  CHECK_THAT(said_by(h.pool.port(), as_arguments(ours().node()), 1),
+  CHECK_THAT(said_by(h.pool.port(), as_arguments(our_authority().node()), 1),
              Catch::Contains("no TLS handshake"));
 }
 
@@ -198,7 +167,7 @@ TEST_CASE(
     "an HTTP request, garbage and handshakes that are never finished harm "
     "nobody",
     "[node_tls]") {
-  hall h{{}, {ours().pool()}};
+  hall h{{}, {our_authority().pool()}};
   std::vector<troupe::unique_fd> silent;
   for (int i = 0; i < 30; ++i)
     silent.push_back(connect_to(h.pool.port()));
@@ -209,8 +178,8 @@ TEST_CASE(
           == static_cast<ssize_t>(text.size()));
     silent.push_back(std::move(fd));
   }
-  auto node =
-      start_node(h.pool.port(), "a", 1, {}, as_arguments(ours().node()));
+  auto node = start_node(h.pool.port(), "a", 1, {},
+                         as_arguments(our_authority().node()));
   CHECK(h.pool.call(test::add, 2, 3).get() == 5);
   silent.clear();
   CHECK(h.pool.call(test::add, 2, 3).get() == 5);
@@ -225,7 +194,7 @@ TEST_CASE("certificates are checked before anything starts", "[node_tls]") {
   std::ofstream{empty};
   auto text = folder.file("text");
   std::ofstream{text} << "no certificate\n";
-  auto good = ours().pool();
+  auto good = our_authority().pool();
   struct bad {
     tls_files files;
     const char* text;
@@ -241,7 +210,7 @@ TEST_CASE("certificates are checked before anything starts", "[node_tls]") {
            bad{{empty, good.key, good.ca}, "holds no certificate"},
            bad{{good.certificate, text, good.ca}, "holds no private key"},
            bad{{good.certificate, good.key, text}, "holds no certificate"},
-           bad{{good.certificate, ours().node().key, good.ca},
+           bad{{good.certificate, our_authority().node().key, good.ca},
                "not that of the certificate"},
            bad{{good.certificate, good.key, somebody_elses().pool().ca},
                "not signed by the authority"},
@@ -258,12 +227,13 @@ TEST_CASE("certificates are checked before anything starts", "[node_tls]") {
 TEST_CASE("a certificate that has expired is refused", "[node_tls]") {
   test::gate_folder folder;
   auto old = folder.file("old.pem");
-  REQUIRE(run("openssl req -new -key " + ours().file("node.key")
-              + " -subj /CN=old -out " + folder.file("old.csr")
-              + " && openssl x509 -req -in " + folder.file("old.csr") + " -CA "
-              + ours().file("ca.pem") + " -CAkey " + ours().file("ca.key")
-              + " -set_serial 7 -days -1 -out " + old));
-  auto files = ours().node();
+  REQUIRE(runs("openssl req -new -key " + our_authority().file("node.key")
+               + " -subj /CN=old -out " + folder.file("old.csr")
+               + " && openssl x509 -req -in " + folder.file("old.csr") + " -CA "
+               + our_authority().file("ca.pem") + " -CAkey "
+               + our_authority().file("ca.key")
+               + " -set_serial 7 -days -1 -out " + old));
+  auto files = our_authority().node();
   files.certificate = old;
   CHECK_THAT(refusal_of(files), Catch::Contains("has expired"));
 }
@@ -272,17 +242,17 @@ TEST_CASE("a key with a pass phrase is refused, and nobody is asked for it",
           "[node_tls]") {
   test::gate_folder folder;
   auto locked = folder.file("locked.key");
-  REQUIRE(run("openssl ec -in " + ours().file("node.key")
-              + " -aes128 -passout pass:secret -out " + locked));
-  auto files = ours().node();
+  REQUIRE(runs("openssl ec -in " + our_authority().file("node.key")
+               + " -aes128 -passout pass:secret -out " + locked));
+  auto files = our_authority().node();
   files.key = locked;
   CHECK_THAT(refusal_of(files), Catch::Contains("pass phrase"));
 }
 
 TEST_CASE("troupe-node refuses bad certificates before it starts",
           "[node_tls]") {
-  auto files = ours().node();
-  files.key = ours().pool().key;
+  auto files = our_authority().node();
+  files.key = our_authority().pool().key;
   CHECK_THAT(said_by(1, as_arguments(files), 2),
              Catch::Contains("not that of the certificate"));
 }
@@ -304,7 +274,7 @@ TEST_CASE("an OpenSSL module without certificates, which would let in anybody, "
 }
 
 TEST_CASE("the script of certificates says what it wants", "[node_tls]") {
-  CHECK_FALSE(run(TROUPE_CERTIFICATES));
+  CHECK_FALSE(runs(TROUPE_CERTIFICATES));
 }
 
 #endif

@@ -61,9 +61,9 @@ sample run_program(const std::string& name,
 
 std::vector<row_spec> all_rows() {
   std::vector<row_spec> all;
-  for (auto group :
-       {map_rows, operation_rows, round_trip_rows, blocking_rows, io_rows,
-        memory_rows, idle_rows, process_rows, sizing_rows, advice_rows})
+  for (auto group : {map_rows, operation_rows, round_trip_rows, blocking_rows,
+                     io_rows, memory_rows, idle_rows, process_rows, node_rows,
+                     sizing_rows, advice_rows})
     for (auto& one : group())
       all.push_back(std::move(one));
   return all;

@@ -38,6 +38,7 @@ std::vector<row_spec> io_rows();
 std::vector<row_spec> memory_rows();
 std::vector<row_spec> idle_rows();
 std::vector<row_spec> process_rows();
+std::vector<row_spec> node_rows();
 std::vector<row_spec> sizing_rows();
 std::vector<row_spec> advice_rows();
 

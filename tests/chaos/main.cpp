@@ -2,19 +2,23 @@
 // exactly one outcome that its side effects agree with, and that nothing hangs.
 //
 //   troupe_chaos [--seed N] [--seconds S | --minutes M] [--processes PERCENT]
+//                [--nodes PERCENT]
 //
 // What is asked for follows from the seed, which is printed first; who wins a
-// race does not. PERCENT of the rounds use a pool of worker processes, 20 by
-// itself; this program is its own worker. With --minutes it is a soak: memory,
-// threads and descriptors are printed as it goes, and must be flat. Exit status
-// 1: a promise was broken; abort: something hung.
+// race does not. So many rounds use a pool of worker processes, 20 % by itself,
+// or a pool of nodes, 2 %, since these take longer; this program is its own
+// worker and node. With --minutes it is a soak: memory, threads and descriptors
+// are printed as it goes, and must be flat. Exit status 1: a promise was
+// broken; abort: something hung.
 
 #include "dice.hpp"
+#include "far_calls.hpp"
 #include "ledger.hpp"
+#include "nodes.hpp"
 #include "processes.hpp"
 #include "steadiness.hpp"
 
-#include "troupe/run_if_worker.hpp"
+#include "troupe/run_if_node.hpp"
 #include "troupe/troupe.hpp"
 #include "troupe/worker.hpp"
 
@@ -63,6 +67,7 @@ struct settings {
   std::chrono::seconds span = 10s;
   bool soak = false;
   std::uint64_t process_percent = 20;
+  std::uint64_t node_percent = 2;
 };
 
 std::optional<settings> read_settings(int argc, char** argv) {
@@ -86,9 +91,13 @@ std::optional<settings> read_settings(int argc, char** argv) {
       out.soak = true;
     } else if (key == "--processes" && value <= 100)
       out.process_percent = value;
+    else if (key == "--nodes" && value <= 100)
+      out.node_percent = value;
     else
       return std::nullopt;
   }
+  if (out.process_percent + out.node_percent > 100)
+    return std::nullopt;
   return out;
 }
 
@@ -715,14 +724,13 @@ private:
 } // namespace
 
 int main(int argc, char** argv) {
-  if (auto status =
-          troupe::run_if_worker(argc, argv, chaos::known_procedures()))
+  if (auto status = troupe::run_if_node(argc, argv, chaos::known_procedures()))
     return *status;
   auto how = read_settings(argc, argv);
   if (!how) {
     fmt::print(stderr,
                "usage: troupe_chaos [--seed N] [--seconds S | --minutes M] "
-               "[--processes PERCENT]\n");
+               "[--processes PERCENT] [--nodes PERCENT]\n");
     return 2;
   }
   fmt::print("chaos: --seed {}\n", how->seed);
@@ -738,10 +746,14 @@ int main(int argc, char** argv) {
     troupe::config cfg;
     std::optional<caf::actor_system> sys{std::in_place, cfg};
     for (auto n = 1 + random.below(20); n > 0; --n) {
-      if (random.below(100) < how->process_percent)
-        chaos::play_process_round(
-            *sys, book, dice{random.fork()},
-            [&](std::string where) { dog.say_where(std::move(where)); });
+      auto say_where = [&](std::string where) {
+        dog.say_where(std::move(where));
+      };
+      auto kind = random.below(100);
+      if (kind < how->node_percent)
+        chaos::play_node_round(book, dice{random.fork()}, say_where);
+      else if (kind < how->node_percent + how->process_percent)
+        chaos::play_process_round(*sys, book, dice{random.fork()}, say_where);
       else
         play_round(*sys, book, dice{random.fork()}, dog);
       ++rounds;

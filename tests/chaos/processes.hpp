@@ -11,12 +11,7 @@
 #include "dice.hpp"
 #include "ledger.hpp"
 
-#include "troupe/procedure.hpp"
-
 namespace chaos {
-
-/// The procedures that this program makes calls of, as its own worker.
-troupe::procedures known_procedures();
 
 /// Uses a process pool at random, from several threads. Returns when each
 /// request has its outcome and all processes have ended; `say_where` is told
