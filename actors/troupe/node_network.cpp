@@ -18,6 +18,7 @@
 #include "troupe/caf_compat.hpp"
 #include "troupe/error.hpp"
 #include "troupe/options.hpp"
+#include "troupe/unique_fd.hpp"
 
 #if TROUPE_TLS
 #  include <caf/openssl/manager.hpp>
@@ -231,11 +232,33 @@ std::string connect(const node_address& where, int interrupt, time_point until,
   return why;
 }
 
+// A connection to a pool, by which nobody talks.
+struct contact {
+  contact() = default;
+
+  contact(const contact&) = delete;
+  contact& operator=(const contact&) = delete;
+
+  ~contact() {
+#if TROUPE_TLS
+    if (ssl)
+      SSL_shutdown(ssl.get());
+    ERR_clear_error();
+#endif
+  }
+
+  unique_fd fd;
+#if TROUPE_TLS
+  ssl_ptr ssl;
+#endif
+};
+
 #if TROUPE_TLS
 
 // Shakes hands as CAF will, and hears what is wrong, which CAF would not tell.
-std::string greet(int fd, const tls_files& files, int interrupt,
+std::string greet(contact& with, const tls_files& files, int interrupt,
                   time_point until) {
+  auto fd = with.fd.get();
   context_ptr context{SSL_CTX_new(TLS_client_method())};
   if (SSL_CTX_use_certificate_chain_file(context.get(),
                                          files.certificate.c_str())
@@ -258,8 +281,10 @@ std::string greet(int fd, const tls_files& files, int interrupt,
     char byte = 0;
     auto got = shaken ? SSL_peek(ssl.get(), &byte, 1) : SSL_connect(ssl.get());
     if (got == 1) {
-      if (shaken)
+      if (shaken) {
+        with.ssl = std::move(ssl);
         return {};
+      }
       shaken = true;
       continue;
     }
@@ -385,22 +410,24 @@ std::string why_not_free(const node_address& where) {
 std::string why_not_reached(const node_address& where,
                             [[maybe_unused]] const tls_files& files,
                             std::chrono::milliseconds patience, int interrupt,
-                            unique_fd& connection) {
+                            std::shared_ptr<void>& connection) {
+  auto made = std::make_shared<contact>();
+  connection = made;
   auto until = std::chrono::steady_clock::now() + patience;
-  if (auto why = connect(where, interrupt, until, connection); !why.empty())
+  if (auto why = connect(where, interrupt, until, made->fd); !why.empty())
     return why;
 #if TROUPE_TLS
   if (!files.empty())
-    return greet(connection.get(), files, interrupt, until);
+    return greet(*made, files, interrupt, until);
 #endif
   // The side that listens speaks first; with TLS it waits for us.
-  if (auto why = wait(connection.get(), POLLIN, interrupt, until); !why.empty())
+  if (auto why = wait(made->fd.get(), POLLIN, interrupt, until); !why.empty())
     return why == "no answer in time"
                ? "it takes connections and says nothing: no pool of nodes, or "
                  "one that wants certificates"
                : why;
   char byte = 0;
-  if (::recv(connection.get(), &byte, 1, MSG_PEEK) != 1)
+  if (::recv(made->fd.get(), &byte, 1, MSG_PEEK) != 1)
     return "it hung up at once";
   return {};
 }

@@ -6,11 +6,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include <caf/fwd.hpp>
-
-#include "troupe/unique_fd.hpp"
 
 namespace troupe {
 
@@ -85,11 +84,14 @@ std::string why_not_free(const node_address& where);
 /// nothing.
 ///
 /// `interrupt`: a descriptor that ends the wait when it is readable.
-/// `connection`: what was reached, to be closed once the pool has answered. If
+/// `connection`: what was reached, to be let go once the pool has answered. If
 ///               the next connection got its descriptor over there, CAF 0.17
-///               might take the one for the other and lose the way to it.
+///               might take the one for the other and lose the way to it. With
+///               TLS it takes leave: CAF 0.17 leaves it in OpenSSL's queue of
+///               errors when one just hangs up, and takes it for an error of
+///               whichever connection it reads next.
 std::string why_not_reached(const node_address& where, const tls_files& files,
                             std::chrono::milliseconds patience, int interrupt,
-                            unique_fd& connection);
+                            std::shared_ptr<void>& connection);
 
 } // namespace troupe

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <memory>
 #include <mutex>
 #include <random>
 #include <string_view>
@@ -25,6 +26,7 @@
 #include "troupe/node_agent.hpp"
 #include "troupe/node_network.hpp"
 #include "troupe/run_if_worker.hpp"
+#include "troupe/unique_fd.hpp"
 
 #if TROUPE_TLS
 #  include <caf/openssl/remote_actor.hpp>
@@ -244,7 +246,7 @@ private:
 
   stay_result reach() {
     auto where = to_text(how_.connect);
-    unique_fd first;
+    std::shared_ptr<void> first;
     auto why = why_not_reached(how_.connect, how_.tls, reach_timeout,
                                signals_.get(), first);
     if (!why.empty()) {
@@ -261,7 +263,7 @@ private:
   // In a system of its own, so that nothing of it is left behind: CAF would go
   // on using a connection that is dead, and has no way to be told. `first` is
   // open until the pool has answered.
-  stay_result stay(unique_fd first) {
+  stay_result stay(std::shared_ptr<void> first) {
     config cfg;
     cfg.set(std::string{compat::config_prefix} + "scheduler.max-threads",
             std::size_t{1});
@@ -278,7 +280,7 @@ private:
     stay_hooks hooks;
     hooks.on_welcome = [&](const wire::welcome_message& hello) {
       result.welcomed = true;
-      first = {};
+      first.reset();
       say(fmt::format("in the pool '{}' ({}) at {}, as '{}' with {} processes",
                       hello.pool, hello.place, to_text(how_.connect),
                       hello_.name, hello_.slots));

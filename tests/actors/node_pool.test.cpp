@@ -990,8 +990,7 @@ TEST_CASE("calls may be given back when the one before them has just been "
   // its session, and the map failed.
   hall h;
   fake_node node{h.pool.port()};
-  node.say_hello("x");
-  node.hear(wire::kind::welcome);
+  node.enter("x");
   auto op = h.pool.map(std::vector<int>(100), test::twice).start();
   auto call = node.take_call();
   for (; call.arguments.size() < 2; call = node.take_call())
