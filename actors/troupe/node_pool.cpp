@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "troupe/call_time.hpp"
 #include "troupe/config.hpp"
 #include "troupe/node_door.hpp"
 
@@ -109,6 +110,7 @@ public:
     if (room->make(ctx, what, chunk) == 0)
       throw failure{ec::cancelled,
                     fmt::format("procedure '{}' was asked to stop", what.name)};
+    last_call_time = chunk.took;
     if (one.failure)
       std::rethrow_exception(one.failure);
     return std::move(one.result);

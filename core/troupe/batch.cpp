@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "troupe/call_time.hpp"
 #include "troupe/dispatcher.hpp"
 #include "troupe/trace.hpp"
 #include "troupe/wait_graph.hpp"
@@ -1049,6 +1050,8 @@ void batch::share::tune(std::uint32_t ran, std::uint32_t failed,
   }
   mark_ = now;
   cell_.set_mark(now);
+  if (!took)
+    took = std::exchange(last_call_time, std::nullopt);
   // The longer they are on their way, the more go together: for as long over
   // there, so that half of the time is theirs.
   auto made_in = took ? std::clamp(*took, std::chrono::nanoseconds{0},
