@@ -24,8 +24,10 @@ caf::expected<std::uint16_t> publish(caf::actor_system& system,
                                      const caf::actor& door,
                                      const node_address& where) {
 #if TROUPE_TLS
-  if (system.has_openssl_manager())
+  if (system.has_openssl_manager()) {
+    keep_errors_apart(system);
     return caf::openssl::publish(door, where.port, where.host.c_str(), true);
+  }
 #endif
   return system.middleman().publish(door, where.port, where.host.c_str(), true);
 }

@@ -255,6 +255,33 @@ struct contact {
 
 #if TROUPE_TLS
 
+// CAF asks OpenSSL how a call has ended. OpenSSL looks at the errors that the
+// thread has kept, and CAF empties these never: one connection that breaks off,
+// or whose handshake fails, would take others with it. So those of CAF's thread
+// forget old errors whenever they are about to read or write.
+thread_local bool forgets_errors = false;
+
+long forget_errors(BIO*, int operation, const char*, std::size_t, int, long,
+                   int result, std::size_t*) {
+  if (operation == BIO_CB_READ || operation == BIO_CB_WRITE)
+    ERR_clear_error();
+  return result;
+}
+
+// Only then is there something to read from and to write to.
+void at_handshake(const SSL* ssl, int where, int) {
+  if ((where & SSL_CB_HANDSHAKE_START) == 0)
+    return;
+  for (auto way : {SSL_get_rbio(ssl), SSL_get_wbio(ssl)})
+    if (way != nullptr)
+      BIO_set_callback_ex(way, forget_errors);
+}
+
+void at_new_connection(void* ssl, void*, CRYPTO_EX_DATA*, int, long, void*) {
+  if (forgets_errors)
+    SSL_set_info_callback(static_cast<SSL*>(ssl), at_handshake);
+}
+
 // Shakes hands as CAF will, and hears what is wrong, which CAF would not tell.
 std::string greet(contact& with, const tls_files& files, int interrupt,
                   time_point until) {
@@ -339,6 +366,14 @@ void load_nodes(caf::actor_system_config& cfg, const node_network& how) {
     set("openssl.key", how.tls.key);
     set("openssl.cafile", how.tls.ca);
   }
+#endif
+}
+
+void keep_errors_apart([[maybe_unused]] caf::actor_system& system) {
+#if TROUPE_TLS
+  [[maybe_unused]] static const auto once =
+      SSL_get_ex_new_index(0, nullptr, at_new_connection, nullptr, nullptr);
+  system.middleman().backend().post([] { forgets_errors = true; });
 #endif
 }
 

@@ -72,6 +72,10 @@ bool is_loopback(const std::string& host);
 /// Says how to make certificates.
 extern const char* const how_to_certify;
 
+/// Has an error of one connection over TLS not be taken for one of others.
+/// Before the first connection of the system.
+void keep_errors_apart(caf::actor_system& system);
+
 /// Says what is wrong with the files, in one line; or nothing.
 std::string why_not_trusted(const tls_files& files);
 

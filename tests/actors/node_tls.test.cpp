@@ -186,6 +186,25 @@ TEST_CASE(
   CHECK(h.pool.nodes().lost == 0);
 }
 
+TEST_CASE("connections that break off do not take that of a node with them",
+          "[node_tls]") {
+  hall h{{}, {our_authority().pool()}};
+  auto node = start_node(h.pool.port(), "a", 1, {},
+                         as_arguments(our_authority().node()));
+  h.pool.call(test::add, 2, 3).get();
+  for (auto i = 0; i < 200; ++i) {
+    auto call = h.pool.call(test::add, 2, i).start();
+    {
+      auto stranger = connect_to(h.pool.port());
+      if (i % 2 == 0)
+        ::send(stranger.get(), "xyzxyzxyz", 9, MSG_NOSIGNAL);
+    }
+    CHECK(call.get() == 2 + i);
+  }
+  CHECK(h.pool.nodes().joined == 1);
+  CHECK(h.pool.nodes().lost == 0);
+}
+
 // -- files --------------------------------------------------------------------
 
 TEST_CASE("certificates are checked before anything starts", "[node_tls]") {
