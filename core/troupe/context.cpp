@@ -14,11 +14,4 @@ std::string context::describe() const {
   return text;
 }
 
-void throw_null_function(const char* operation) {
-  throw failure{ec::invalid_option,
-                std::string{"cannot "} + operation
-                    + " a null function: it would crash the worker; check it "
-                      "before"};
-}
-
 } // namespace troupe

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "troupe/batch.hpp"
+#include "troupe/null_function.hpp"
 #include "troupe/worker_cell.hpp"
 
 namespace troupe {
@@ -45,8 +46,10 @@ public:
   /// must not throw.
   ///
   /// Returns a registration; its destructor waits for a running hook.
+  /// Errors: throws `failure` with `ec::invalid_option` for a null function.
   template <class Hook>
   [[nodiscard]] auto on_cancel(Hook&& hook) const {
+    refuse_null(hook, "call on_cancel with");
     return std::stop_callback<std::decay_t<Hook>>{stop_token(),
                                                   std::forward<Hook>(hook)};
   }
@@ -117,25 +120,6 @@ private:
   std::chrono::steady_clock::time_point boundary_;
   std::uint32_t next_ = 0;
 };
-
-// -- bad input ----------------------------------------------------------------
-
-[[noreturn]] void throw_null_function(const char* operation);
-
-/// Throws `failure` with `ec::invalid_option` if `fn` is an empty std::function
-/// or a null pointer.
-template <class F>
-void refuse_null(const F& fn, const char* operation) {
-  if constexpr (std::is_pointer_v<F> || std::is_member_pointer_v<F>) {
-    if (fn == nullptr)
-      throw_null_function(operation);
-  } else if constexpr (std::is_constructible_v<F, std::nullptr_t> && requires {
-                         static_cast<bool>(fn);
-                       }) {
-    if (!static_cast<bool>(fn))
-      throw_null_function(operation);
-  }
-}
 
 // -- how requests are called --------------------------------------------------
 

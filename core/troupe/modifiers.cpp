@@ -1,6 +1,6 @@
 #include "troupe/modifiers.hpp"
 
-#include "troupe/context.hpp"
+#include "troupe/null_function.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -14,6 +14,8 @@
 #include <typeindex>
 #include <utility>
 
+#include "troupe/null_function.hpp"
+
 namespace troupe {
 
 /// When a worker checks and renews its resource, and how long it puts up with
@@ -91,10 +93,12 @@ public:
   /// another one opened, before the worker takes a request.
   ///
   /// Errors: false, or an exception, if `fn` returns something; an exception if
-  ///         it returns nothing.
+  ///         it returns nothing. Throws `failure` with `ec::invalid_option`
+  ///         for a null function.
   /// Source: SQLAlchemy's pool_pre_ping, r2d2's is_valid.
   template <class Fn>
   resource_of check(Fn fn) && {
+    refuse_null(fn, "check a resource with");
     resource_spec::check = [fn = std::move(fn)](void* ptr) {
       auto& resource = *static_cast<T*>(ptr);
       if constexpr (std::is_void_v<std::invoke_result_t<const Fn&, T&>>) {
@@ -153,9 +157,11 @@ public:
 ///         Others serve meanwhile. When no worker has had a resource for
 ///         `give_up_after`, the requests that wait fail with
 ///         `ec::resource_unavailable`, whose text has what `open` threw; those
-///         that come later do so after the next try that fails.
+///         that come later do so after the next try that fails. Throws
+///         `failure` with `ec::invalid_option` for a null function.
 template <class T, class Open>
 resource_of<T> make_resource(Open open) {
+  refuse_null(open, "open a resource with");
   resource_spec result;
   result.type = typeid(T);
   result.open = [open = std::move(open)]() mutable {
@@ -169,6 +175,8 @@ resource_of<T> make_resource(Open open) {
 /// `close` throws is dropped.
 template <class T, class Open, class Close>
 resource_of<T> make_resource(Open open, Close close) {
+  refuse_null(open, "open a resource with");
+  refuse_null(close, "close a resource with");
   resource_spec result;
   result.type = typeid(T);
   result.open = [open = std::move(open), close = std::move(close)]() mutable {

@@ -46,6 +46,28 @@ TEST_CASE("a null function is refused where it is given", "[misuse]") {
   CHECK(io.run(std::function<int()>{[] { return 1; }}).get() == 1);
 }
 
+TEST_CASE("a null hook is refused by the request that sets it, which is told",
+          "[misuse]") {
+  actor_world world;
+  pool io{world.sys};
+  CHECK(failure_code([&] {
+          io.run([](troupe::context& ctx) {
+              auto hook = ctx.on_cancel(std::function<void()>{});
+            }).get();
+        })
+        == ec::invalid_option);
+  CHECK(failure_code([&] {
+          io.run([](troupe::context& ctx) {
+              void (*none)() = nullptr;
+              auto hook = ctx.on_cancel(none);
+            }).get();
+        })
+        == ec::invalid_option);
+  CHECK_NOTHROW(io.run([](troupe::context& ctx) {
+                    auto hook = ctx.on_cancel(std::function<void()>{[] {}});
+                  }).get());
+}
+
 TEST_CASE("a range that throws half-way throws where it is mapped, and nothing "
           "runs",
           "[misuse]") {

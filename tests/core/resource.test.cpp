@@ -855,3 +855,30 @@ TEST_CASE("opens equal closes at exit, whatever happened to the resources",
   CHECK(home.open == 0);
   CHECK(home.elsewhere == 0);
 }
+
+TEST_CASE("a resource cannot be made with a null function", "[resource]") {
+  auto refusal = [](auto make) -> std::string {
+    try {
+      make();
+    } catch (const troupe::failure& why) {
+      CHECK(why.code() == troupe::ec::invalid_option);
+      return why.what();
+    }
+    return "none";
+  };
+  std::function<int()> open = [] { return 1; };
+  std::function<void(int&)> nothing;
+  int (*null)() = nullptr;
+  CHECK_THAT(refusal([&] { troupe::make_resource<int>(null); }),
+             Catch::StartsWith("cannot open a resource with a null function"));
+  CHECK_THAT(refusal([&] {
+               troupe::make_resource<int>(std::function<int()>{}, [](int&) {});
+             }),
+             Catch::StartsWith("cannot open a resource with a null function"));
+  CHECK_THAT(refusal([&] { troupe::make_resource<int>(open, nothing); }),
+             Catch::StartsWith("cannot close a resource with a null function"));
+  CHECK_THAT(refusal([&] { troupe::make_resource<int>(open).check(nothing); }),
+             Catch::StartsWith("cannot check a resource with a null function"));
+  CHECK(refusal([&] { troupe::make_resource<int>(open, [](int&) {}); })
+        == "none");
+}
