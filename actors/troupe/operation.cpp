@@ -59,6 +59,12 @@ void apply_modifiers(op_state& state, const char* modifier,
                      const modifiers& mods) {
   if (mods.max_in_flight == 0u)
     refuse(modifier, "0", "a count from 1");
+  if (mods.priority && static_cast<std::size_t>(*mods.priority) >= priorities)
+    refuse(modifier,
+           fmt::format("priority({})", static_cast<unsigned>(*mods.priority)),
+           "high, normal or low");
+  if (mods.key && mods.key->key.empty())
+    refuse(modifier, "''", "a text that is not empty, and a limit from 1");
   if (mods.key && mods.key->limit == 0)
     refuse(modifier, fmt::format("'{}' and 0", mods.key->key),
            "a limit from 1");

@@ -168,6 +168,9 @@ public:
 
   /// Sets where the batch stands among those that wait. Of a gather: each of
   /// its parts.
+  ///
+  /// Errors: throws `failure` with `ec::invalid_option` for what is none of the
+  ///         three.
   operation& priority(troupe::priority p) & {
     return modify("priority", {.priority = p});
   }
@@ -190,7 +193,8 @@ public:
   /// Lets at most `limit` requests with this key run at once in the pool;
   /// others pass by. If they disagree, the latest limit holds.
   ///
-  /// Errors: throws `failure` with `ec::invalid_option` for 0.
+  /// Errors: throws `failure` with `ec::invalid_option` for 0, and for an empty
+  ///         name.
   /// Source: limits per host in HTTP clients.
   operation& key(std::string name, std::uint32_t limit) & {
     return modify("key", {.key = key_limit{std::move(name), limit}});

@@ -45,6 +45,15 @@ TEST_CASE("values that are out of range are refused where they are set",
         == ec::invalid_option);
   CHECK(code_of(world.sys, [](op& x) { x.key("db", 0); })
         == ec::invalid_option);
+  CHECK(code_of(world.sys, [](op& x) { x.key("", 1); }) == ec::invalid_option);
+  for (auto none : {3, 99, 255})
+    CHECK(code_of(world.sys,
+                  [none](op& x) {
+                    x.priority(static_cast<troupe::priority>(none));
+                  })
+          == ec::invalid_option);
+  CHECK(code_of(world.sys, [](op& x) { x.priority(troupe::priority::low); })
+        == std::nullopt);
   CHECK(code_of(world.sys, [](op& x) { x.retry({.attempts = 0}); })
         == ec::invalid_option);
   CHECK(code_of(world.sys, [](op& x) { x.retry({.backoff = -1ms}); })
