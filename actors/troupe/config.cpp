@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <iostream>
 #include <iterator>
 #include <memory>
 #include <sstream>
@@ -37,6 +38,23 @@ struct bad_input : std::runtime_error {
 
 /// The user asked for something to be printed instead of a run.
 struct nothing_to_run {};
+
+/// What was asked for could not be printed; `what()` is the line that says so.
+struct cannot_print : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+[[noreturn]] void refuse_output() {
+  throw cannot_print{std::string{"cannot write to standard output: "}
+                     + std::strerror(errno)};
+}
+
+/// Prints the text, and finds out whether it got there.
+void print_all(const std::string& text) {
+  // A failure that a flush has told of is forgotten by the next one.
+  if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
+    refuse_output();
+}
 
 [[noreturn]] void refuse(const std::string& line) {
   throw bad_input{line};
@@ -432,7 +450,7 @@ std::string troupe_help() {
 }
 
 void print_help(const std::string& program, const caf::config_option_set& known,
-                bool all) {
+                const detail::argument_help& arguments, bool all) {
   plain_config plain;
   caf::config_option_set shown;
   for (const auto& option : known) {
@@ -441,7 +459,12 @@ void print_help(const std::string& program, const caf::config_option_set& known,
     if (all || option.has_flat_cli_name() || !plain.has(option))
       shown.add(option);
   }
-  std::string text = "Usage: " + program + " [options] [--] [arguments]\n\n";
+  std::string text = "Usage: " + program + " [options]";
+  if (!arguments.placeholder.empty())
+    text += " [--] " + arguments.placeholder;
+  text += "\n\n";
+  if (!arguments.text.empty())
+    text += arguments.text + "\n\n";
   auto options = shown.help_text(false);
   // What CAF says of its own printing does not hold for this.
   constexpr std::string_view elsewhere = " to STDERR and exit";
@@ -450,8 +473,7 @@ void print_help(const std::string& program, const caf::config_option_set& known,
     options.replace(i, elsewhere.size(), " and exit");
   text += options;
   text += troupe_help();
-  std::fputs(text.c_str(), stdout);
-  std::fflush(stdout);
+  print_all(text);
 }
 
 // -- explaining ---------------------------------------------------------------
@@ -483,8 +505,7 @@ void print_explanation(const option_table& table, const config_file& file,
   explain_pool({});
   for (const auto& name : pool_names(table))
     explain_pool(name);
-  std::fputs(text.c_str(), stdout);
-  std::fflush(stdout);
+  print_all(text);
 }
 
 // -- settings -----------------------------------------------------------------
@@ -605,12 +626,12 @@ void flatten(const caf::config_value& value, const std::string& key,
 
 void fill(caf::actor_system_config& cfg, const caf::config_option_set& known,
           std::vector<std::string>& positional, detail::program_options& asked,
-          int argc, char** argv) {
+          const detail::argument_help& arguments, int argc, char** argv) {
   std::string program = argc > 0 ? argv[0] : "";
   program.erase(0, program.rfind('/') + 1);
   auto line = command_line_reader{known, argc, argv}.read();
   if (line.help || line.long_help) {
-    print_help(program, known, line.long_help);
+    print_help(program, known, arguments, line.long_help);
     throw nothing_to_run{};
   }
   if (!line.config_file)
@@ -637,6 +658,9 @@ void fill(caf::actor_system_config& cfg, const caf::config_option_set& known,
   }
   if (line.dump_config) {
     compat::print_config(cfg);
+    // By a stream of C++, which shares its buffer with C's.
+    if (!std::cout.flush() || std::ferror(stdout) != 0)
+      refuse_output();
     throw nothing_to_run{};
   }
   positional = std::move(line.positional);
@@ -682,16 +706,21 @@ void prepare_config(caf::actor_system_config& cfg,
 std::optional<int> parse_command_line(caf::actor_system_config& cfg,
                                       const caf::config_option_set& known,
                                       std::vector<std::string>& positional,
-                                      program_options& program, int argc,
+                                      program_options& program,
+                                      const argument_help& arguments, int argc,
                                       char** argv) {
   positional.clear();
   program = {};
   std::string error;
+  auto status = 2;
   try {
-    fill(cfg, known, positional, program, argc, argv);
+    fill(cfg, known, positional, program, arguments, argc, argv);
     return {};
   } catch (const nothing_to_run&) {
     return 0;
+  } catch (const cannot_print& err) {
+    error = err.what();
+    status = 1;
   } catch (const bad_input& err) {
     error = err.what();
   } catch (const failure& err) {
@@ -702,7 +731,7 @@ std::optional<int> parse_command_line(caf::actor_system_config& cfg,
   // One call, so that the line stays whole whoever else prints.
   auto line = on_one_line(name + ": " + error) + "\n";
   std::fputs(line.c_str(), stderr);
-  return 2;
+  return status;
 }
 
 } // namespace detail

@@ -31,6 +31,12 @@ struct program_options {
   std::optional<dashboard_address> dashboard;
 };
 
+/// What `--help` says of the arguments that are no options.
+struct argument_help {
+  std::string placeholder = "[arguments]";
+  std::string text;
+};
+
 /// Adds the troupe options to `known`, registers the troupe messages, and sets
 /// the scheduler's policy.
 void prepare_config(caf::actor_system_config& cfg,
@@ -39,7 +45,8 @@ void prepare_config(caf::actor_system_config& cfg,
 std::optional<int> parse_command_line(caf::actor_system_config& cfg,
                                       const caf::config_option_set& known,
                                       std::vector<std::string>& positional,
-                                      program_options& program, int argc,
+                                      program_options& program,
+                                      const argument_help& arguments, int argc,
                                       char** argv);
 
 } // namespace detail
@@ -92,6 +99,15 @@ public:
     return program_.dashboard;
   }
 
+  // -- help -------------------------------------------------------------------
+
+  /// Has `--help` say what the arguments are that are no options: `placeholder`
+  /// goes into the line of usage, such as "[TARGET ...]", and `text`, of one or
+  /// more lines, below it. An empty placeholder: the program takes none.
+  void describe_arguments(std::string placeholder, std::string text) {
+    argument_help_ = {std::move(placeholder), std::move(text)};
+  }
+
   // -- parsing ----------------------------------------------------------------
 
   /// Reads the config file, then (CAF 1.x) the environment, where an option has
@@ -106,22 +122,23 @@ public:
   /// Returns: nothing when the program should go on; otherwise the exit status
   ///         to leave with: 0 after `--help`, `--long-help`,
   ///         `--dump-config` and `--troupe.explain`, which print to standard
-  ///         output, and 2 for bad input.
-  /// Errors: bad input is an unknown option, an unknown key in a file (of
+  ///         output, 1 if they cannot, and 2 for bad input.
+  /// Errors: one line on standard error, also for what cannot be printed. Bad
+  ///         input is an unknown option, an unknown key in a file (of
   ///         other groups than `troupe`, only one that looks like a slip),
   ///         a value of a wrong type or out of range, values that
   ///         contradict each other, a named file that cannot be read, and
-  ///         broken syntax. One line on standard error names key, value and
-  ///         what is accepted. The settings are then half filled; start no
-  ///         system from them.
+  ///         broken syntax. The line names key, value and what is accepted. The
+  ///         settings are then half filled; start no system from them.
   [[nodiscard]] std::optional<int> parse_command_line(int argc, char** argv) {
     return detail::parse_command_line(*this, this->custom_options_, arguments_,
-                                      program_, argc, argv);
+                                      program_, argument_help_, argc, argv);
   }
 
 private:
   std::vector<std::string> arguments_;
   detail::program_options program_;
+  detail::argument_help argument_help_;
 };
 
 /// The configuration for programs that have no options of their own.

@@ -145,7 +145,8 @@ void open(const std::string& path) {
   if (to.fd >= 0)
     throw failure{ec::invalid_option,
                   fmt::format("cannot write the trace '{}': there is a trace "
-                              "already; one is written at a time",
+                              "already, and one is written at a time; end that "
+                              "one first",
                               path)};
   auto fd =
       ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -157,7 +158,10 @@ void open(const std::string& path) {
     if (fd >= 0)
       ::close(fd);
     throw failure{ec::invalid_option,
-                  fmt::format("cannot write the trace '{}': {}", path, why)};
+                  fmt::format("cannot write the trace '{}': {} (accepted: a "
+                              "file that can be written, in a folder that is "
+                              "there and has room)",
+                              path, why)};
   }
   to.fd = fd;
   to.end = static_cast<off_t>(head.size());

@@ -21,6 +21,11 @@ constexpr auto default_input = "/usr/include";
 } // namespace
 
 options::options() {
+  describe_arguments(
+      "[PATH ...]", "A PATH is a file, or a folder, which stands for all files "
+                    "below it; without any,\n/usr/include is packed. As a node "
+                    "(--troupe-node) it has other options: see "
+                    "--troupe-node --help.");
   opt_group{custom_options_, "global"}
       .add(nodes_, "nodes",
            "how many nodes to start on this machine (default: 4; with "

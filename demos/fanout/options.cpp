@@ -6,6 +6,9 @@
 namespace fanout {
 
 options::options() {
+  describe_arguments(
+      "[TARGET ...]",
+      targets::in_words("without any, fanout asks a small world of its own"));
   opt_group{custom_options_, "global"}
       .add(list_, "list",
            "read targets from this file, one a line; - is standard input")

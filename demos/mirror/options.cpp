@@ -29,6 +29,9 @@ duration(const char* key, const std::optional<std::string>& text,
 } // namespace
 
 options::options() {
+  describe_arguments("[URL ...]",
+                     "A URL is http://... or https://...; those of --list come "
+                     "after them.");
   opt_group{custom_options_, "global"}
       .add(list_, "list",
            "read URLs from this file, one a line; - is standard input")

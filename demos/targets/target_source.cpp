@@ -12,6 +12,14 @@
 
 namespace targets {
 
+std::string in_words(const std::string& without_any) {
+  return "A TARGET is a URL (http://, https://), a file, a folder (all files "
+         "below it),\nsqlite:FILE?QUERY, or - for a list of targets on "
+         "standard "
+         "input; "
+         + without_any + ".";
+}
+
 std::optional<std::string>
 why_not_readable(const std::vector<std::string>& arguments,
                  const std::optional<std::string>& list) {

@@ -23,6 +23,10 @@ std::optional<std::string>
 why_not_readable(const std::vector<std::string>& arguments,
                  const std::optional<std::string>& list);
 
+/// Returns what a target is, in a few lines for the help of a program;
+/// `without_any` says what it does if none is given.
+std::string in_words(const std::string& without_any);
+
 /// All targets of one run, in input order: a C++20 input range.
 ///
 /// Arguments come first, then the lines of the list. A folder stands for the

@@ -22,6 +22,11 @@ constexpr std::size_t most_percent = 90;
 } // namespace
 
 options::options() {
+  describe_arguments(
+      "[TARGET ...]",
+      targets::in_words("without any, tune measures a small world of its own")
+          + "\nWith --command, arguments are lines for it, and "
+            "- reads lines from standard input.");
   opt_group{custom_options_, "global"}
       .add(command_, "command",
            "run this for each line of the input, and MANY TIMES for each, so "

@@ -77,13 +77,15 @@ public:
     return read_file(folder_ / name);
   }
 
-  [[nodiscard]] run_result run(std::vector<std::string> args) const {
+  /// @param into where its standard output goes instead, to be read by nobody.
+  [[nodiscard]] run_result run(std::vector<std::string> args,
+                               const fs::path& into = {}) const {
     args.insert(args.begin(), TROUPE_CONFIG_PROBE);
     std::vector<char*> argv;
     for (auto& arg : args)
       argv.push_back(arg.data());
     argv.push_back(nullptr);
-    auto out = folder_ / ".out";
+    auto out = into.empty() ? folder_ / ".out" : into;
     auto err = folder_ / ".err";
     auto child = fork();
     if (child == 0) {
@@ -98,7 +100,8 @@ public:
     int status = 0;
     REQUIRE(waitpid(child, &status, 0) == child);
     REQUIRE(WIFEXITED(status));
-    return {WEXITSTATUS(status), read_file(out), read_file(err)};
+    return {WEXITSTATUS(status), into.empty() ? read_file(out) : std::string{},
+            read_file(err)};
   }
 
   /// Runs the probe with a config file of this content.
@@ -411,6 +414,29 @@ TEST_CASE("asked for --help, it explains every option on standard output and "
   }
 }
 
+TEST_CASE("--help says what the program says of its arguments", "[config]") {
+  probe_folder here;
+  auto plain = here.run({"--help"});
+  CHECK(plain.out.find("Usage: troupe_config_probe [options] [--] [WORD ...]\n"
+                       "\nA WORD is printed.\n\n")
+        == 0);
+}
+
+TEST_CASE(
+    "what was asked for and cannot be printed is one line, and no success",
+    "[config]") {
+  probe_folder here;
+  for (std::string flag :
+       {"--help", "--long-help", "--dump-config", "--troupe.explain"}) {
+    CAPTURE(flag);
+    auto full = here.run({flag}, "/dev/full");
+    CHECK(full.status == 1);
+    CHECK(full.err
+          == "troupe_config_probe: cannot write to standard output: No space "
+             "left on device\n");
+  }
+}
+
 TEST_CASE("asked to --dump-config, it prints the settings and starts nothing",
           "[config]") {
   probe_folder here;
@@ -701,12 +727,15 @@ TEST_CASE("a trace that cannot be written is refused before anything starts",
   check_refused(
       here.run({"--troupe.trace=no/folder/trace.json"}),
       "cannot write the trace 'no/folder/trace.json': No such file or "
-      "directory");
+      "directory (accepted: a file that can be written, in a folder that is "
+      "there and has room)");
   check_refused(here.run({"--troupe.trace"}),
                 "troupe.trace: has no value (accepted: a file that can be "
                 "written)");
   check_refused(here.run_with("troupe { trace = \"/dev/full\" }\n"),
-                "cannot write the trace '/dev/full': No space left on device");
+                "cannot write the trace '/dev/full': No space left on device "
+                "(accepted: a file that can be written, in a folder that is "
+                "there and has room)");
   check_refused(here.run({"--troupe.pools.db.trace=x"}),
                 "troupe.pools.db.trace = 'x': unknown key"s + " (accepted"
                     + keys);

@@ -218,10 +218,13 @@ TEST_CASE("what does not fit into memory is left out, and counted", "[trace]") {
 TEST_CASE("a trace that cannot be written is refused in one line", "[trace]") {
   CHECK(refusal("/no/such/folder/trace.json")
         == "invalid_option: cannot write the trace "
-           "'/no/such/folder/trace.json': No such file or directory");
+           "'/no/such/folder/trace.json': No such file or directory "
+           "(accepted: a file that can be written, in a folder that is there "
+           "and has room)");
   CHECK(refusal("/dev/full")
         == "invalid_option: cannot write the trace '/dev/full': No space left "
-           "on device");
+           "on device (accepted: a file that can be written, in a folder that "
+           "is there and has room)");
   CHECK_FALSE(trace::active());
 }
 

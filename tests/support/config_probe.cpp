@@ -33,6 +33,7 @@ struct probe_config : troupe::with_options<probe_base> {
 
   probe_config() {
     opt_group{custom_options_, "?probe"}.add(late, "late", "a late number");
+    describe_arguments("[WORD ...]", "A WORD is printed.");
   }
 };
 
