@@ -476,4 +476,8 @@ int main(int argc, char** argv) {
                                   limiter};
   for (auto show : sections)
     troupe::run(sys, show, io);
+  if (std::cout.flush())
+    return 0;
+  std::cerr << "asyncio_tour: cannot write to standard output\n";
+  return 1;
 }

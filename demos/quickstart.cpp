@@ -40,5 +40,9 @@ int main(int argc, char** argv) {
   troupe::pool io{sys};    // ThreadPoolExecutor(max_workers=--troupe.workers)
   troupe::event done{sys}; // asyncio.Event()
   troupe::run(sys, async_main, io, done); // asyncio.run(main())
+  if (std::cout.flush())
+    return 0;
+  std::cerr << "quickstart: cannot write to standard output\n";
+  return 1;
 }
 // README: end

@@ -25,6 +25,7 @@
 
 #include "parts/interrupt.hpp"
 #include "parts/progress_bar.hpp"
+#include "parts/standard_files.hpp"
 #include "parts/text.hpp"
 
 #include "troupe/node_pool.hpp"
@@ -34,9 +35,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -140,20 +143,27 @@ int pack_all(options& opts, parts::interrupt& stopping,
                           [&packing] { return packing.look(); }};
   screen = &bar;
   auto all = packing.execute(files);
+  auto text = report(all);
+  if (stopping.signal())
+    text += fmt::format("interrupted: {} files were not packed\n",
+                        parts::human_count(all.never_started));
+  auto error = 0;
   bar.aside([&] {
-    std::fputs(report(all).c_str(), stdout);
-    if (stopping.signal())
-      std::printf("interrupted: %s files were not packed\n",
-                  parts::human_count(all.never_started).c_str());
+    // Flushed here, where the cause is still known: a failure that a flush has
+    // told of is forgotten by the next one.
+    if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
+      error = errno;
   });
-  if (std::fflush(stdout) != 0)
-    return leave(some_failed, "cannot write to standard output");
+  if (error != 0)
+    return leave(some_failed, std::string{"cannot write to standard output: "}
+                                  + std::strerror(error));
   if (auto signal = stopping.signal())
     return 128 + *signal;
   return all.failed == 0 ? all_packed : some_failed;
 }
 
 int main(int argc, char** argv) {
+  parts::fill_standard_files();
   if (auto status = troupe::run_if_node(argc, argv, known_procedures()))
     return *status;
   options opts;

@@ -11,6 +11,8 @@
 
 #include "fragile.h"
 
+#include "parts/standard_files.hpp"
+
 #include <algorithm>
 #include <iostream>
 #include <string>
@@ -69,12 +71,16 @@ int call_all(const troupe::pool& pool) {
                 << " (" << troupe::to_string(outcome.code()) << ")\n";
   std::cout << "the pool goes on: name=42 is "
             << pool.call(value_of, "name=42").get() << '\n';
-  return 0;
+  if (std::cout.flush())
+    return 0;
+  std::cerr << "isolate: cannot write to standard output\n";
+  return 1;
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
+  parts::fill_standard_files();
   troupe::procedures known;
   known.add(value_of, [](const std::string& record) {
     return fragile_value(record.c_str());
@@ -82,6 +88,7 @@ int main(int argc, char** argv) {
   if (auto status = troupe::run_if_worker(argc, argv, known))
     return *status;
   troupe::with_options<options> cfg;
+  cfg.describe_arguments("", "");
   if (auto status = cfg.parse_command_line(argc, argv))
     return *status;
   if (auto more = cfg.arguments(); !more.empty()) {
