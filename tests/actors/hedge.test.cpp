@@ -101,6 +101,50 @@ TEST_CASE("the first call counts if it is back before its copy", "[hedge]") {
   second.open();
 }
 
+TEST_CASE("a hedged call whose first copy wins cancels the second one",
+          "[hedge]") {
+  auto how = GENERATE(way::get, way::then, way::co_await_);
+  CAPTURE(how);
+  test::gate first;
+  test::gate second;
+  std::atomic<int> calls{0};
+  std::atomic<int> hooks_of_first{0};
+  std::atomic<int> hooks_of_second{0};
+  hedged_world world;
+  test::open_at_exit release_first{first};
+  test::open_at_exit release_second{second};
+  std::thread mover{[&] {
+    first.wait_for_arrivals();
+    world.clock->advance(10ms);
+    second.wait_for_arrivals();
+    first.open();
+  }};
+  auto heard = hear(how, world.sys, [&](caf::event_based_actor*) {
+    return world.io
+        .run([&](troupe::context& ctx) {
+          auto mine = ++calls;
+          // What frees the second one is that it lost.
+          auto hook = ctx.on_cancel([&, mine] {
+            if (mine == 1) {
+              ++hooks_of_first;
+              return;
+            }
+            ++hooks_of_second;
+            second.open();
+          });
+          (mine == 1 ? first : second).pass();
+          return mine;
+        })
+        .hedge_after(10ms);
+  });
+  mover.join();
+  CHECK(heard.value == 1);
+  world.io.shutdown().get();
+  CHECK(calls == 2);
+  CHECK(hooks_of_first == 0);
+  CHECK(hooks_of_second == 1);
+}
+
 TEST_CASE("a failure counts only when no copy is left that may succeed",
           "[hedge]") {
   test::gate first;
