@@ -103,7 +103,11 @@ std::string of_limit(sizing_limit why, std::size_t most, const workload& seen,
         "{} cannot help on {} {}{}",
         readable_share(*seen.cpu_share), most, most == 1 ? "worker" : "workers",
         cores_of(goal), cores_of(goal) == 1 ? "core" : "cores",
-        *seen.cpu_share >= 0.9 ? "; use compute_pool" : "");
+        // One with no more workers than cores, as a compute_pool has, gains
+        // nothing by becoming one.
+        *seen.cpu_share >= 0.9 && seen.workers > cores_of(goal)
+            ? "; use compute_pool"
+            : "");
   case sizing_limit::connections:
     return fmt::format("the service behind: it takes {} {} at once", most,
                        most == 1 ? "call" : "calls");

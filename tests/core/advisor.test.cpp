@@ -268,3 +268,15 @@ TEST_CASE("advice for a busy pool that sizes itself is what it found, or its "
   seen.utilisation = 0.5;
   CHECK_THAT(advise(seen, {.cores = 4}).sentence, Contains("(now 9, auto)"));
 }
+
+TEST_CASE("who has no more workers than cores is not sent to a compute_pool",
+          "[advisor]") {
+  auto seen = random_requests(1'000, 20ms, 10'000);
+  seen.cpu_share = 1.0;
+  seen.workers = 4;
+  auto said = advise(seen, {.cores = 4});
+  CHECK(said.limit == sizing_limit::cores);
+  CHECK_THAT(said.text, !Contains("compute_pool"));
+  seen.workers = 5;
+  CHECK_THAT(advise(seen, {.cores = 4}).text, Contains("use compute_pool"));
+}
