@@ -40,7 +40,9 @@ std::string about(std::chrono::nanoseconds value) {
   using namespace std::chrono;
   if (value >= seconds{10})
     return to_text(floor<seconds>(value));
-  return to_text(value >= milliseconds{1} ? floor<milliseconds>(value) : value);
+  if (value >= milliseconds{1})
+    return to_text(floor<milliseconds>(value));
+  return to_text(value >= microseconds{1} ? floor<microseconds>(value) : value);
 }
 
 std::string readable_share(double share) {

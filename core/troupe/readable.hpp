@@ -15,7 +15,7 @@ namespace troupe {
 std::string readable(std::chrono::nanoseconds value);
 
 /// Returns `value` without what nobody needs to know, spelled as an option is:
-/// "36s", "12ms".
+/// "36s", "12ms", "466us".
 std::string about(std::chrono::nanoseconds value);
 
 /// Returns a share of one, such as "38 %"; below a tenth with one decimal.

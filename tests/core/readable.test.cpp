@@ -50,3 +50,11 @@ TEST_CASE("sizes keep at least two digits", "[readable]") {
   CHECK(readable_bytes(10 * 1024 * 1024 - 1) == "10239 KiB");
   CHECK(readable_bytes(10 * 1024 * 1024) == "10 MiB");
 }
+
+TEST_CASE("a time that is told roughly has no more digits than anybody needs",
+          "[readable]") {
+  CHECK(troupe::about(36'400ms) == "36s");
+  CHECK(troupe::about(20'082'810ns) == "20ms");
+  CHECK(troupe::about(46'612ns) == "46us");
+  CHECK(troupe::about(999ns) == "999ns");
+}
