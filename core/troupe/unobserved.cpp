@@ -1,13 +1,17 @@
 #include "troupe/unobserved.hpp"
 
+#include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "troupe/dispatcher.hpp"
 #include "troupe/log.hpp"
+#include "troupe/log_brake.hpp"
 #include "troupe/op_state.hpp"
 
 namespace troupe {
@@ -23,6 +27,60 @@ struct current_sink {
 current_sink& current() {
   static auto instance = new current_sink;
   return *instance;
+}
+
+/// What the log was spared.
+struct spared_failures {
+  std::mutex mutex;
+  log_brake brake;
+  std::atomic<unobserved_timer> timer{nullptr};
+};
+
+spared_failures& spared() {
+  static auto instance = new spared_failures;
+  return *instance;
+}
+
+void tell_rest(std::string_view pool,
+               const std::optional<log_brake::remainder>& rest) {
+  if (rest)
+    write_log(log_level::error, pool,
+              fmt::format("and {} more like it, the last one: {}", rest->lines,
+                          rest->last));
+}
+
+// Tells what was held back, if its time is over.
+void tell_if_due(const std::string& pool) noexcept {
+  try {
+    auto& all = spared();
+    std::optional<log_brake::remainder> rest;
+    {
+      std::lock_guard guard{all.mutex};
+      rest = all.brake.look(pool, std::chrono::steady_clock::now());
+    }
+    tell_rest(pool, rest);
+  } catch (...) {
+    // No memory to say so.
+  }
+}
+
+// Writes the failure to the log, if there were not too many of late.
+void log_failure(const unobserved_failure& what) {
+  auto& all = spared();
+  auto text =
+      fmt::format("{}: {}", to_string(what.failure->code), what.failure->text);
+  log_brake::decision next;
+  {
+    std::lock_guard guard{all.mutex};
+    next = all.brake.add(what.pool, text, std::chrono::steady_clock::now());
+  }
+  tell_rest(what.pool, next.before);
+  if (next.write)
+    write_log(log_level::error, what.pool,
+              fmt::format("nobody took this failure: {}", text));
+  auto timer = all.timer.load();
+  if (next.look_at && timer != nullptr)
+    timer(*next.look_at, [pool = what.pool] { tell_if_due(pool); });
 }
 
 /// Takes the outcome of all operations that were dropped.
@@ -46,9 +104,7 @@ void report(const unobserved_failure& what) {
       // The failure must not be lost with it.
     }
   }
-  write_log(log_level::error, what.pool,
-            fmt::format("nobody took this failure: {}: {}",
-                        to_string(what.failure->code), what.failure->text));
+  log_failure(what);
 }
 
 } // namespace
@@ -85,6 +141,26 @@ void report_unobserved(std::string_view pool, const failure_ptr& why) noexcept {
     return;
   try {
     report({std::string{pool}, why});
+  } catch (...) {
+    // No memory to say so.
+  }
+}
+
+void set_unobserved_timer(unobserved_timer timer) noexcept {
+  spared().timer.store(timer);
+}
+
+void tell_spared_failures(std::string_view pool) noexcept {
+  try {
+    for (auto of : {pool, std::string_view{}}) {
+      auto& all = spared();
+      std::optional<log_brake::remainder> rest;
+      {
+        std::lock_guard guard{all.mutex};
+        rest = all.brake.forget(of);
+      }
+      tell_rest(of, rest);
+    }
   } catch (...) {
     // No memory to say so.
   }

@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -29,7 +30,9 @@ struct unobserved_failure {
 using unobserved_sink = std::function<void(const unobserved_failure&)>;
 
 /// Sends the failures of this process that nobody takes to `sink` from now on,
-/// instead of one line each to the log; an empty one brings that back.
+/// instead of to the log; an empty one brings that back. The log gets one line
+/// each, but of one pool no more than five a second, and how many more there
+/// were; `sink` gets every one.
 ///
 /// Shape:  one call for each operation that was started and dropped, or whose
 ///         actor had ended, and that failed. Not for those that were cancelled:
@@ -50,5 +53,17 @@ void report_unobserved(const op_state& op) noexcept;
 
 /// As above, for a failure that is known without its operation.
 void report_unobserved(std::string_view pool, const failure_ptr& why) noexcept;
+
+/// Calls a function at a point in time, or later.
+using unobserved_timer = void (*)(std::chrono::steady_clock::time_point,
+                                  std::function<void()>);
+
+/// Has `timer` see to it that the log is told of failures that it was spared,
+/// also if none comes after them. This room starts no thread that could.
+void set_unobserved_timer(unobserved_timer timer) noexcept;
+
+/// Tells the log now of those failures of `pool`, and of those that belong to
+/// no pool: it ends.
+void tell_spared_failures(std::string_view pool) noexcept;
 
 } // namespace troupe

@@ -85,6 +85,55 @@ TEST_CASE("a started operation that is dropped and fails is logged with pool, "
            "on fire (request 'load' on worker io-1)");
 }
 
+TEST_CASE(
+    "a burst of failures is a few lines in the log and a count of the rest, "
+    "and each reaches a sink",
+    "[unobserved]") {
+  constexpr auto all = 20'000;
+  test::actor_world world;
+  // Longer than one window only if it took an hour.
+  auto pool_ends = GENERATE(false, true);
+  CAPTURE(pool_ends);
+  auto burst = [&] {
+    troupe::pool pool{world.sys, pool_options{.name = "io", .workers = 2}};
+    for (auto i = 0; i < all; ++i) {
+      auto dropped = pool.run(fail).start();
+    }
+    if (pool_ends)
+      finish(pool);
+    return pool;
+  };
+  {
+    test::captured_log log;
+    auto pool = burst();
+    auto told = [&] {
+      std::uint64_t sum = 0;
+      for (const auto& entry : log.entries()) {
+        CHECK(entry.pool == "io");
+        CHECK(entry.level == troupe::log_level::error);
+        if (entry.text.starts_with("and "))
+          sum += std::stoull(entry.text.substr(4));
+        else
+          ++sum;
+      }
+      return sum;
+    };
+    // Failure here is a hang.
+    for (std::size_t lines = 1; told() < all; ++lines)
+      log.await(lines);
+    CHECK(told() == all);
+    CHECK(log.entries().size() < all / 10);
+    CHECK_THAT(log.entries().back().text,
+               Catch::Matches("and [0-9]+ more like it, the last one: "
+                              "request_failed: std::runtime_error: disk on "
+                              "fire .*"));
+  }
+  captured_failures lost;
+  auto pool = burst();
+  finish(pool);
+  CHECK(lost.now().size() == all);
+}
+
 TEST_CASE("one that had failed before it was dropped is reported once",
           "[unobserved]") {
   test::actor_world world;
