@@ -1,5 +1,7 @@
 #include "troupe/coordinator.hpp"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <cstdlib>
 
@@ -9,6 +11,7 @@
 
 #include "troupe/defaults.hpp"
 #include "troupe/log.hpp"
+#include "troupe/readable.hpp"
 #include "troupe/timer.hpp"
 #include "troupe/unobserved.hpp"
 
@@ -229,9 +232,16 @@ coordinator::coordinator(caf::actor_config& cfg, ref_ptr<dispatcher> home,
     : caf::event_based_actor(cfg), home_{std::move(home)}, crew_{crew} {
   // Not later: the last handle may go before the actor's thread has begun.
   self_ = caf::strong_actor_ptr{ctrl()};
+  set_unobserved_timer([](clock::time_point when, std::function<void()> wake) {
+    start_timer(steady_clock(), when, std::move(wake));
+  });
 }
 
 caf::behavior coordinator::make_behavior() {
+  // It has a thread of its own, which is to have a name, too: at most 15
+  // characters.
+  auto name = home_->name().substr(0, 9) + "-coord";
+  pthread_setname_np(pthread_self(), name.c_str());
   start_workers();
   return {
       // -- from the dispatcher and the pool's handle
@@ -340,6 +350,7 @@ void coordinator::on_exit() {
   drain_promises_.clear();
   replies_.clear();
   subscribers_.clear();
+  tell_spared_failures(home_->name());
 }
 
 // -- workers ------------------------------------------------------------------
@@ -421,7 +432,7 @@ void coordinator::guard() {
               fmt::format("worker {}-{} (thread {}) is stuck: '{}' has run for "
                           "{}, longer than max-run-time = {}{}",
                           home_->name(), alarm.worker, alarm.thread,
-                          alarm.label, to_text(alarm.running),
+                          alarm.label, about(alarm.running),
                           to_text(home_->made_with().max_run_time), rest));
     for (auto& [address, to] : subscribers_)
       compat::tell(to, alarm);
@@ -579,6 +590,7 @@ void coordinator::leave_if_only_stuck() {
                           "return, and nothing else is left (on-stuck = "
                           "quick-exit)",
                           x.label, home_->name(), x.worker));
+  tell_spared_failures(home_->name());
   std::quick_exit(EXIT_FAILURE);
 }
 
