@@ -63,6 +63,13 @@ private:
       systems_;
 };
 
+// Names the thread that this runs on after the pool: at most 15 characters, of
+// which the end tells more. Otherwise it would have the name of its creator.
+void name_thread(const dispatcher& home, std::string_view what) {
+  auto text = home.name().substr(0, 15 - what.size()) + std::string{what};
+  pthread_setname_np(pthread_self(), text.c_str());
+}
+
 /// An actor that does one thing, and ends.
 class errand : public caf::event_based_actor {
 public:
@@ -238,10 +245,7 @@ coordinator::coordinator(caf::actor_config& cfg, ref_ptr<dispatcher> home,
 }
 
 caf::behavior coordinator::make_behavior() {
-  // It has a thread of its own, which is to have a name, too: at most 15
-  // characters.
-  auto name = home_->name().substr(0, 9) + "-coord";
-  pthread_setname_np(pthread_self(), name.c_str());
+  name_thread(*home_, "-coord");
   start_workers();
   return {
       // -- from the dispatcher and the pool's handle
@@ -483,7 +487,10 @@ void coordinator::submit(batch* work, const caf::response_promise& promise) {
 // the scheduler: late is better than never.
 void coordinator::run_aside(std::function<void()> what) {
   try {
-    compat::spawn_thread<errand>(system(), "an errand", what);
+    compat::spawn_thread<errand>(system(), "an errand", [home = home_, what] {
+      name_thread(*home, "-errand");
+      what();
+    });
   } catch (const failure&) {
     system().spawn<errand>(std::move(what));
   }

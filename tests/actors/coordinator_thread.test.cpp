@@ -71,16 +71,20 @@ private:
   std::string of_;
 };
 
-/// Returns the thread of this name; 0 if there is none.
+/// Returns the oldest thread of this name, since one that was just started has
+/// that of its creator; 0 if there is none.
 pid_t thread_named(const std::string& name) {
+  pid_t result = 0;
   for (const auto& entry :
        std::filesystem::directory_iterator{"/proc/self/task"}) {
     std::ifstream file{entry.path() / "comm"};
     std::string found;
-    if (std::getline(file, found) && found == name)
-      return std::stoi(entry.path().filename());
+    auto id = std::stoi(entry.path().filename());
+    if (std::getline(file, found) && found == name
+        && (result == 0 || id < result))
+      result = id;
   }
-  return 0;
+  return result;
 }
 
 enum class ending { drained, cut_short, last_handle, killed };

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "troupe/error.hpp"
@@ -92,6 +93,30 @@ public:
     return n;
   }
 
+  /// Returns how often requests that were begun have ended.
+  std::uint64_t ended() const {
+    std::lock_guard guard{mutex_};
+    std::uint64_t n = 0;
+    for (auto& x : records_)
+      n += static_cast<std::uint64_t>(x->ends);
+    return n;
+  }
+
+  /// Returns how many requests there are, as far as each has a record.
+  std::uint64_t asked() const {
+    std::lock_guard guard{mutex_};
+    std::uint64_t n = 0;
+    for (auto& x : records_)
+      n += !x->of_many;
+    return n;
+  }
+
+  /// Notes something else that is wrong, for `close` to say.
+  void complain(const std::string& what) {
+    std::lock_guard guard{mutex_};
+    complaints_ += what + "\n";
+  }
+
   /// Returns how many have no outcome and are owed one.
   std::size_t outstanding() const {
     std::lock_guard guard{mutex_};
@@ -113,8 +138,8 @@ public:
 
   /// Says what is wrong now that everything is over, and forgets all of it.
   std::string close() {
-    std::string out;
     std::lock_guard guard{mutex_};
+    auto out = std::exchange(complaints_, {});
     for (auto& x : records_)
       if (auto why = complaint(*x); !why.empty())
         out += std::string{why} + describe(*x);
@@ -153,6 +178,7 @@ private:
 
   mutable std::mutex mutex_;
   std::vector<record_ptr> records_;
+  std::string complaints_;
   std::uint64_t last_id_ = 0;
   std::atomic<std::uint64_t> heard_{0};
 };

@@ -612,11 +612,51 @@ void compare_statistics(const troupe::pool& io, const arena& in) {
   }
 }
 
+/// The receipt of a shutdown in the middle of a round, held against what the
+/// ledger knows. Who was refused, cancelled or lost before the shutdown began
+/// it does not know.
+class audit {
+public:
+  explicit audit(const arena& in) : in_{in} {}
+
+  /// To be called as soon as the receipt is there.
+  void take(troupe::receipt what) {
+    what_ = std::move(what);
+    ended_ = in_.book.ended();
+    asked_ = in_.book.asked();
+  }
+
+  /// To be called when all of the round has returned.
+  void close() const {
+    if (!what_)
+      return;
+    auto left = what_->still_running.size();
+    auto late = in_.book.begun() - ended_;
+    if (late > left)
+      in_.book.complain(fmt::format(
+          "a receipt names {} as still running, and {} ended after it:", left,
+          late));
+    auto all = what_->drained + what_->cancelled + left;
+    if (!in_.streamed && all > asked_)
+      in_.book.complain(fmt::format(
+          "a receipt has {} drained, {} cancelled and {} still running, of {} "
+          "that were asked for:",
+          what_->drained, what_->cancelled, left, asked_));
+  }
+
+private:
+  const arena& in_;
+  std::optional<troupe::receipt> what_;
+  std::uint64_t ended_ = 0;
+  std::uint64_t asked_ = 0;
+};
+
 void play_round(caf::actor_system& sys, ledger& book, dice random,
                 watchdog& dog) {
   victims workers;
   auto in = std::make_shared<arena>(book, workers);
   auto over = std::make_shared<latch>();
+  audit receipt{*in};
   {
     auto io = make_pool(sys, random);
     std::vector<std::jthread> threads;
@@ -643,12 +683,15 @@ void play_round(caf::actor_system& sys, ledger& book, dice random,
           disturb(io, *in, dice{seed}, stop);
         }};
     std::optional<troupe::operation<troupe::receipt>> down;
+    // Hears of the receipt when it is there, whoever is still busy.
+    std::jthread clerk;
     // Sometimes in the middle of it all.
     if (random.one_in(4)) {
       std::this_thread::sleep_for(
           std::chrono::microseconds{random.below(4'000)});
       down =
           io.shutdown(std::chrono::microseconds{random.below(3'000)}).start();
+      clerk = std::jthread{[&] { receipt.take(down->get()); }};
     }
     dog.say_where("while threads and tasks wait");
     threads.clear();
@@ -657,7 +700,7 @@ void play_round(caf::actor_system& sys, ledger& book, dice random,
     trouble.request_stop();
     dog.say_where("while a pool shuts down");
     if (down)
-      down->get();
+      clerk.join();
     else if (random.one_in(2))
       io.shutdown().get();
     if (random.one_in(2)) {
@@ -668,6 +711,7 @@ void play_round(caf::actor_system& sys, ledger& book, dice random,
   dog.say_where("while the last requests return");
   while (!book.all_returned() || book.outstanding() > 0)
     std::this_thread::sleep_for(100us);
+  receipt.close();
 }
 
 // -- figures ------------------------------------------------------------------
