@@ -168,3 +168,51 @@ TEST_CASE("cluster refuses bad input in one line, and starts nothing",
     CHECK_THAT(end.err, StartsWith(x.line));
   }
 }
+
+TEST_CASE("the help of each demo says what its arguments are", "[help]") {
+  struct {
+    const char* program;
+    const char* usage;
+    std::vector<const char*> words;
+  } const demos[] = {
+      {FANOUT_BINARY,
+       " [options] [--] [TARGET ...]\n",
+       {"URL", "file", "folder", "sqlite:FILE?QUERY", " - "}},
+      {TUNE_BINARY,
+       " [options] [--] [TARGET ...]\n",
+       {"URL", "file", "folder", "sqlite:FILE?QUERY", " - ", "--command"}},
+      {MIRROR_BINARY, " [options] [--] [URL ...]\n", {"http://", "--list"}},
+      {CLUSTER_BINARY,
+       " [options] [--] [PATH ...]\n",
+       {"file", "folder", "/usr/include"}},
+      {ISOLATE_BINARY, " [options]\n", {}},
+  };
+  for (const auto& demo : demos) {
+    CAPTURE(demo.program);
+    auto end = test::run({demo.program, "--help"});
+    CHECK(end.status == 0);
+    auto text = end.out.substr(0, end.out.find("global options"));
+    CHECK_THAT(text, Contains(demo.usage));
+    for (const auto* word : demo.words)
+      CHECK_THAT(text, Contains(word));
+  }
+}
+
+TEST_CASE("a report that nobody takes is an error", "[cluster]") {
+  test::temp_folder folder;
+  auto file = folder.write("a", "text");
+  auto with = [&](const char* redirection) {
+    return test::run({"/bin/sh", "-c",
+                      std::string{"exec \"$0\" \"$@\" "} + redirection,
+                      CLUSTER_BINARY, "--nodes=1", "--no-kill", file});
+  };
+  auto full = with("> /dev/full");
+  CHECK(full.status == 1);
+  CHECK_THAT(full.err, Contains("cluster: cannot write to standard output: No "
+                                "space left on device\n"));
+  // Nor does it go into a file or a socket with the number of a closed one.
+  auto closed = with(">&-");
+  CHECK(closed.status == 1);
+  CHECK_THAT(closed.err, Contains("cluster: cannot write to standard output: "
+                                  "Bad file descriptor\n"));
+}
