@@ -65,8 +65,8 @@ private:
 
 // Names the thread that this runs on after the pool: at most 15 characters, of
 // which the end tells more. Otherwise it would have the name of its creator.
-void name_thread(const dispatcher& home, std::string_view what) {
-  auto text = home.name().substr(0, 15 - what.size()) + std::string{what};
+void name_thread(const std::string& pool, std::string_view what) {
+  auto text = pool.substr(0, 15 - what.size()) + std::string{what};
   pthread_setname_np(pthread_self(), text.c_str());
 }
 
@@ -245,7 +245,7 @@ coordinator::coordinator(caf::actor_config& cfg, ref_ptr<dispatcher> home,
 }
 
 caf::behavior coordinator::make_behavior() {
-  name_thread(*home_, "-coord");
+  name_thread(home_->name(), "-coord");
   start_workers();
   return {
       // -- from the dispatcher and the pool's handle
@@ -355,6 +355,21 @@ void coordinator::on_exit() {
   replies_.clear();
   subscribers_.clear();
   tell_spared_failures(home_->name());
+  let_go();
+}
+
+// The last reference to the dispatcher destroys what the user has put into the
+// options, which is not for this thread.
+void coordinator::let_go() {
+  const auto& options = home_->made_with();
+  if (!options.on_worker_start && !options.on_worker_stop && !options.resource
+      && !options.procedures)
+    return;
+  // Shared, since this thread has copies of the errand; and moved before it
+  // begins, so that it cannot be over first.
+  auto pool = home_->name();
+  auto held = std::make_shared<ref_ptr<dispatcher>>(std::move(home_));
+  run_errand(pool, [held] { *held = nullptr; });
 }
 
 // -- workers ------------------------------------------------------------------
@@ -389,7 +404,8 @@ void coordinator::start_workers() {
     cell->address = started.address();
     compat::tell(started, wake_atom_v);
   }
-  auto options = home_->options();
+  // By reference: a copy would copy and destroy the user's hooks, here.
+  const auto& options = home_->made_with();
   if (more > 0 && home_->live_workers() > options.min_workers)
     watch_idle(home_->time().now() + options.idle_timeout);
   if (home_->begin_sizing())
@@ -486,9 +502,14 @@ void coordinator::submit(batch* work, const caf::response_promise& promise) {
 // Runs what may take its time. Without a thread of its own it borrows one of
 // the scheduler: late is better than never.
 void coordinator::run_aside(std::function<void()> what) {
+  run_errand(home_->name(), std::move(what));
+}
+
+void coordinator::run_errand(const std::string& pool,
+                             std::function<void()> what) {
   try {
-    compat::spawn_thread<errand>(system(), "an errand", [home = home_, what] {
-      name_thread(*home, "-errand");
+    compat::spawn_thread<errand>(system(), "an errand", [pool, what] {
+      name_thread(pool, "-errand");
       what();
     });
   } catch (const failure&) {

@@ -132,6 +132,10 @@ private:
   void leave_if_only_stuck();
   void run_aside(std::function<void()> what);
 
+  void run_errand(const std::string& pool, std::function<void()> what);
+
+  void let_go();
+
   ref_ptr<dispatcher> home_;
   pool_staff* crew_;
   // Outlives the pool's last handle until nothing is outstanding; let go of at
