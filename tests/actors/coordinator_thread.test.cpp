@@ -1,5 +1,6 @@
 // The coordinator's thread belongs to the coordinator: nothing that a user has
-// written runs or is destroyed on it, whatever becomes of a pool.
+// written runs or is destroyed on it, whatever becomes of a pool. Batches that
+// come by message are left out: a message ends where it is received.
 
 #include "actor_ways.hpp"
 #include "gate.hpp"
@@ -166,11 +167,6 @@ TEST_CASE("nothing of the user's runs or is destroyed on the coordinator's "
                       .key("db", 1)
                       .start());
     { auto dropped = io->run(call(nullptr)).start(); }
-    auto by_mail = [&] {
-      caf::anon_send(io->actor(), troupe::submit_atom_v,
-                     troupe::make_batch(call(nullptr)).ref());
-    };
-    by_mail();
 
     switch (how) {
     case ending::drained:
@@ -194,11 +190,9 @@ TEST_CASE("nothing of the user's runs or is destroyed on the coordinator's "
     }
     }
     // What comes too late.
-    if (how != ending::last_handle) {
-      by_mail();
+    if (how != ending::last_handle)
       CHECK(failure_code([&] { io->run(call(nullptr)).get(); })
             == ec::pool_stopped);
-    }
     io.reset();
     for (auto& op : ops) {
       auto code = failure_code([&] { op.get(); });

@@ -130,6 +130,7 @@ TEST_CASE(
   }
   captured_failures lost;
   auto pool = burst();
+  lost.await(all);
   finish(pool);
   CHECK(lost.now().size() == all);
 }
