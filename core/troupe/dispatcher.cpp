@@ -1107,11 +1107,13 @@ std::string dispatcher::full_text() const {
   auto over = batches_.load(std::memory_order_relaxed);
   std::string estimate;
   if (over > 0 && busy.count() > 0) {
-    auto each = std::chrono::duration<double>{busy} / static_cast<double>(over);
     auto workers = std::max<std::uint32_t>(1, live_workers());
-    estimate =
-        fmt::format(", for about {:.3g} s",
-                    each.count() * static_cast<double>(queued_) / workers);
+    auto all = std::chrono::duration<double, std::nano>{busy}
+               / static_cast<double>(over) * static_cast<double>(queued_)
+               / workers;
+    estimate = fmt::format(
+        ", for about {}",
+        about(std::chrono::duration_cast<std::chrono::nanoseconds>(all)));
   }
   return fmt::format("the queue of the pool '{}' is full: {} submissions "
                      "wait{}; raise troupe.max-queued, or set "
