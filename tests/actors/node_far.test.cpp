@@ -122,7 +122,7 @@ TEST_CASE("the other machine is reached by its link alone", "[node_far]") {
 // -- links that are cut -------------------------------------------------------
 
 TEST_CASE("when the link to a node is down, what ran there fails or runs "
-          "elsewhere; when it is up, the node is used again",
+          "elsewhere, and when it is up, the node is used again",
           "[node_far]") {
   if (is_left_out())
     return;

@@ -70,8 +70,8 @@ struct guarded_world {
 
 } // namespace
 
-TEST_CASE("a stream that goes on is not stuck, however long it takes; an "
-          "element is",
+TEST_CASE("a stream that goes on is not stuck, however long it takes, but an "
+          "element may be",
           "[stuck]") {
   test::turnstile door;
   guarded_world on{1, 0};

@@ -11,9 +11,10 @@ namespace bench {
 namespace {
 
 contestant probe(const std::string& name, enum role role, std::size_t requests,
-                 std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), TROUPE_BENCH_NODE_PROBE);
-  return program(name, role, requests, std::move(arguments));
+                 const std::vector<std::string>& arguments) {
+  std::vector<std::string> command{TROUPE_BENCH_NODE_PROBE};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  return program(name, role, requests, std::move(command));
 }
 
 target within(const std::string& text, const std::string& who,
