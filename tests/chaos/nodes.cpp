@@ -43,9 +43,10 @@ private:
   test::child_process program_;
 };
 
-// Disturbs nodes while others use them. At its end one is there that nobody has
-// disturbed.
-void disturb(const troupe::node_pool& pool, dice random,
+// Disturbs nodes while others use them; ends none before something has come of
+// the last, since on a busy machine none would live for long enough. At its end
+// one is there that nobody has disturbed.
+void disturb(const troupe::node_pool& pool, const ledger& book, dice random,
              const std::stop_token& stop,
              std::vector<std::unique_ptr<local_node>>& nodes) {
   auto names = nodes.size();
@@ -53,11 +54,18 @@ void disturb(const troupe::node_pool& pool, dice random,
     return std::make_unique<local_node>(
         pool.port(), fmt::format("n{}", ++names), 1 + random.below(2));
   };
+  auto heard = book.heard();
   while (!stop.stop_requested()) {
     std::this_thread::sleep_for(
         std::chrono::microseconds{random.below(150'000)});
     auto& victim = nodes[random.below(nodes.size())];
-    switch (random.below(6)) {
+    auto what = random.below(6);
+    if (what < 2) {
+      if (book.heard() == heard)
+        continue;
+      heard = book.heard();
+    }
+    switch (what) {
     case 0:
       victim = start();
       break;
@@ -106,7 +114,7 @@ void play_node_round(ledger& book, dice random,
       threads.emplace_back([&in, seed = random.fork()] { in.drive(seed, 15); });
     std::jthread trouble{
         [&, seed = random.fork()](const std::stop_token& stop) {
-          disturb(pool, dice{seed}, stop, nodes);
+          disturb(pool, book, dice{seed}, stop, nodes);
         }};
     std::optional<troupe::operation<troupe::receipt>> down;
     if (random.one_in(4)) {

@@ -20,9 +20,11 @@ namespace chaos {
 
 namespace {
 
-// Kills processes while others use them.
-void disturb(const troupe::process_pool& pool, dice random, bool resizes,
-             const std::stop_token& stop) {
+// Kills processes while others use them. Not the next one before something has
+// come of the last: on a busy machine none would live for long enough to begin.
+void disturb(const troupe::process_pool& pool, const ledger& book, dice random,
+             bool resizes, const std::stop_token& stop) {
+  auto heard = book.heard();
   while (!stop.stop_requested()) {
     std::this_thread::sleep_for(
         std::chrono::microseconds{random.below(20'000)});
@@ -35,6 +37,9 @@ void disturb(const troupe::process_pool& pool, dice random, bool resizes,
       static_cast<void>(pool.stats());
       break;
     default:
+      if (book.heard() == heard)
+        break;
+      heard = book.heard();
       if (auto alive = pool.processes().processes; !alive.empty())
         ::kill(alive[random.below(alive.size())].pid, SIGKILL);
     }
@@ -66,7 +71,7 @@ void play_process_round(caf::actor_system& sys, ledger& book, dice random,
       threads.emplace_back([&in, seed = random.fork()] { in.drive(seed, 15); });
     std::jthread trouble{[&, seed = random.fork(), resizes = random.one_in(3)](
                              const std::stop_token& stop) {
-      disturb(pool, dice{seed}, resizes, stop);
+      disturb(pool, book, dice{seed}, resizes, stop);
     }};
     std::optional<troupe::operation<troupe::receipt>> down;
     if (random.one_in(4)) {
