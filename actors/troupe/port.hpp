@@ -113,8 +113,7 @@ public:
 /// The entrance to one actor. All but `post` is for the actor's own thread.
 ///
 /// Invariants: (1) While something is outstanding, the actor expects a
-/// response,
-///                 and both are kept alive.
+///                 response, and both are kept alive.
 ///             (2) When the actor ends with operations still running, an heir
 ///                 takes the port over and abandons them as they complete, so
 ///                 that frames are destroyed only after the requests that may

@@ -16,22 +16,12 @@
 using namespace std::chrono_literals;
 
 using Catch::Matchers::Contains;
+using test::the_server;
 using troupe::postgres_connection;
 using troupe::postgres_error;
 using troupe::postgres_value;
 
 namespace {
-
-// One for all tests of a process: to make a database takes a second or so. Null
-// if there is no PostgreSQL.
-test::postgres_server* the_server() {
-  static auto server = test::postgres_server::find_programs()
-                           ? std::make_unique<test::postgres_server>()
-                           : nullptr;
-  if (!server)
-    WARN("not tested: PostgreSQL is not installed");
-  return server.get();
-}
 
 template <class Fn>
 postgres_error error_of(Fn fn) {

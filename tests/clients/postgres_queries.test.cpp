@@ -5,22 +5,13 @@
 #include <catch2/catch.hpp>
 
 #include <csignal>
-#include <memory>
 #include <string>
 #include <vector>
 
 using Catch::Matchers::Contains;
+using test::the_server;
 
 namespace {
-
-test::postgres_server* the_server() {
-  static auto server = test::postgres_server::find_programs()
-                           ? std::make_unique<test::postgres_server>()
-                           : nullptr;
-  if (!server)
-    WARN("not tested: PostgreSQL is not installed");
-  return server.get();
-}
 
 std::vector<std::string> queries(const test::postgres_server& server) {
   return {QUERIES_BINARY, "--database=" + server.address(),

@@ -1,6 +1,8 @@
 // Starting and crashing a server; see the header.
 #include "postgres_server.hpp"
 
+#include <catch2/catch.hpp>
+
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
@@ -15,6 +17,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <stdexcept>
 #include <string_view>
 #include <utility>
@@ -168,6 +171,15 @@ void postgres_server::run(const std::vector<std::string>& command) const {
         "cannot run " + command.front() + ": "
         + std::string{std::istreambuf_iterator<char>{file}, {}}};
   }
+}
+
+postgres_server* the_server() {
+  static auto server = postgres_server::find_programs()
+                           ? std::make_unique<postgres_server>()
+                           : nullptr;
+  if (!server)
+    WARN("not tested: PostgreSQL is not installed");
+  return server.get();
 }
 
 } // namespace test

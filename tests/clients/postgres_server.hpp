@@ -52,4 +52,8 @@ private:
   int log_ = -1;
 };
 
+/// Returns the server of all tests of this process: to make a database takes a
+/// second or so. Null, with a warning, if there is no PostgreSQL.
+postgres_server* the_server();
+
 } // namespace test
