@@ -996,8 +996,7 @@ bool batch::share::take_attention() const noexcept {
 // There is more known of how requests of this label compute.
 void batch::share::judge() noexcept {
   if (auto seen = cell_.record().find(label_))
-    cell_.home().judge(label_, std::chrono::nanoseconds{seen->computed.load()},
-                       std::chrono::nanoseconds{seen->sampled.load()});
+    cell_.home().judge(label_, *seen);
 }
 
 // Looks at the clock were made for the claims anyway; what is measured of

@@ -195,10 +195,9 @@ public:
   pool_stats stats() const;
 
   /// Says in the log, once for each label, that its requests compute and that
-  /// there are more workers than cores, when a worker has seen that for long:
-  /// they computed so much of the time that it has measured.
-  void judge(std::uint8_t label, std::chrono::nanoseconds computed,
-             std::chrono::nanoseconds measured) noexcept;
+  /// there are more workers than cores, if what a worker has seen of them says
+  /// so and they have run there for long.
+  void judge(std::uint8_t label, const worker_record::of_label& seen) noexcept;
 
   /// Returns the number under which requests of the label are measured.
   std::uint8_t number_of(std::string_view label) noexcept {

@@ -21,7 +21,8 @@ namespace {
 // have nothing left to run.
 constexpr auto most_looks = 10'000;
 
-// How long requests must have computed on one worker before the log says so.
+// How long requests must have run on one worker before the log says that they
+// compute.
 constexpr auto long_enough_to_judge = std::chrono::seconds{10};
 
 } // namespace
@@ -134,15 +135,15 @@ pool_stats dispatcher::stats() const {
   return result;
 }
 
-void dispatcher::judge(std::uint8_t label, std::chrono::nanoseconds computed,
-                       std::chrono::nanoseconds measured) noexcept {
+void dispatcher::judge(std::uint8_t label,
+                       const worker_record::of_label& seen) noexcept {
   auto& said = counts_[label].judged;
-  if (cooperative() || measured < long_enough_to_judge
-      || said.load(std::memory_order_relaxed))
+  if (cooperative() || said.load(std::memory_order_relaxed)
+      || seen.ran.sum() < long_enough_to_judge)
     return;
   label_stats of;
-  of.sampled = measured;
-  of.computed = computed;
+  of.sampled = std::chrono::nanoseconds{seen.sampled.load()};
+  of.computed = std::chrono::nanoseconds{seen.computed.load()};
   std::size_t cores = std::max(std::thread::hardware_concurrency(), 1u);
   if (of.cpu_share() < 0.9 || max_workers() <= cores || said.exchange(true))
     return;

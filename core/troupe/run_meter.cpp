@@ -48,8 +48,7 @@ void run_meter::look() noexcept {
   if (cell_.nests() || !record.advance(label_, now))
     return;
   if (auto seen = record.find(label_))
-    cell_.home().judge(label_, std::chrono::nanoseconds{seen->computed.load()},
-                       std::chrono::nanoseconds{seen->sampled.load()});
+    cell_.home().judge(label_, *seen);
 }
 
 } // namespace troupe

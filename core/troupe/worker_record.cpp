@@ -13,14 +13,12 @@ namespace troupe {
 
 namespace {
 
-// Asking what a thread has computed takes some system calls, as long as
-// hundreds of tiny requests. So short stays are measured once in a while:
-// seldom enough to cost nothing, and often enough for thousands of samples in a
-// minute.
-constexpr auto between_samples = std::chrono::milliseconds{2};
-
-// In a long stay the numbers come to hand this often.
-constexpr auto longest_sample = std::chrono::milliseconds{10};
+// Asking what a thread has computed takes four system calls, as much CPU as a
+// call that blocks takes by itself. So samples are as far apart, and pieces of
+// a long stay as long, as all is together that is known of a label: soon enough
+// for one of which little is known, and hundreds in a minute at the least.
+constexpr std::chrono::nanoseconds first_gap = std::chrono::milliseconds{2};
+constexpr std::chrono::nanoseconds longest_gap = std::chrono::milliseconds{256};
 
 std::int64_t ticks(worker_record::time_point when) noexcept {
   return when.time_since_epoch().count();
@@ -81,6 +79,8 @@ thread_cpu_demand(std::uint64_t thread) noexcept {
          + std::chrono::nanoseconds{spent.tv_nsec} + time_without_core(path);
 }
 
+worker_record::worker_record() noexcept : gap_{first_gap} {}
+
 worker_record::~worker_record() {
   for (auto& x : labels_)
     delete x.load(std::memory_order_relaxed);
@@ -91,8 +91,8 @@ worker_record::~worker_record() {
 void worker_record::begin(time_point now) noexcept {
   mark_.store(ticks(now), std::memory_order_release);
   if (now >= next_sample_) {
-    next_sample_ = now + between_samples;
-    begin_sample(now);
+    next_sample_ = now + gap_;
+    begin_sample(now, thread_cpu_demand());
   }
 }
 
@@ -102,12 +102,10 @@ bool worker_record::advance(std::uint8_t label, time_point now) noexcept {
   lately_.add(from, now);
   add(busy_, (now - from).count());
   mark_.store(ticks(now), std::memory_order_release);
-  if (sampling_ && now - sample_begin_ >= longest_sample) {
-    end_sample(label, now);
-    begin_sample(now);
-    return true;
-  }
-  return false;
+  if (!sampling_ || now - sample_begin_ < gap_)
+    return false;
+  begin_sample(now, end_sample(label, now));
+  return true;
 }
 
 bool worker_record::end(std::uint8_t label, time_point now) noexcept {
@@ -182,21 +180,29 @@ worker_record::of_label* worker_record::ensure(std::uint8_t label) noexcept {
   return found;
 }
 
-void worker_record::begin_sample(time_point now) noexcept {
+void worker_record::begin_sample(time_point now,
+                                 std::chrono::nanoseconds demand) noexcept {
   sampling_ = true;
   sample_begin_ = now;
-  sample_cpu_ = thread_cpu_demand();
+  sample_demand_ = demand;
 }
 
-void worker_record::end_sample(std::uint8_t label, time_point now) noexcept {
+// Returns what the thread has computed, or would have, up to now.
+std::chrono::nanoseconds worker_record::end_sample(std::uint8_t label,
+                                                   time_point now) noexcept {
+  auto demand = thread_cpu_demand();
   auto record = ensure(label);
   if (record == nullptr)
-    return;
+    return demand;
   // The clocks are read one after the other, and tick differently.
   auto wall = now - sample_begin_;
-  auto computed = std::min(wall, thread_cpu_demand() - sample_cpu_);
+  auto computed = std::min(wall, demand - sample_demand_);
   add(record->computed, computed.count());
   add(record->sampled, wall.count());
+  gap_ = std::clamp(std::chrono::nanoseconds{record->sampled.load()}, first_gap,
+                    longest_gap);
+  next_sample_ = std::min(next_sample_, now + gap_);
+  return demand;
 }
 
 } // namespace troupe

@@ -46,7 +46,7 @@ public:
     std::atomic<std::int64_t> sampled{0};
   };
 
-  worker_record() = default;
+  worker_record() noexcept;
 
   worker_record(const worker_record&) = delete;
 
@@ -110,8 +110,9 @@ public:
 
 private:
   of_label* ensure(std::uint8_t label) noexcept;
-  void begin_sample(time_point now) noexcept;
-  void end_sample(std::uint8_t label, time_point now) noexcept;
+  void begin_sample(time_point now, std::chrono::nanoseconds demand) noexcept;
+  std::chrono::nanoseconds end_sample(std::uint8_t label,
+                                      time_point now) noexcept;
 
   template <class Read>
   std::chrono::nanoseconds with_running(Read read, time_point begin,
@@ -121,9 +122,11 @@ private:
   std::atomic<std::int64_t> busy_{0};
   std::atomic<std::uint64_t> returned_{0};
   bool sampling_ = false;
+  // How far samples are apart, and how long each of a long stay is.
+  std::chrono::nanoseconds gap_;
   time_point next_sample_;
   time_point sample_begin_;
-  std::chrono::nanoseconds sample_cpu_{0};
+  std::chrono::nanoseconds sample_demand_{0};
   std::array<std::atomic<of_label*>, label_book::size> labels_{};
   activity lately_;
 };

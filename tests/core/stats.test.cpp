@@ -505,16 +505,23 @@ TEST_CASE("that requests compute is said once in the log, when it holds for "
   auto cores = std::max<std::size_t>(std::thread::hardware_concurrency(), 1);
   thread_crew crew{cores + 1};
   auto label = crew.home().number_of("resize");
-  for (auto x :
-       {0ns, std::chrono::nanoseconds{9s}, std::chrono::nanoseconds{10s},
-        std::chrono::nanoseconds{20s}}) {
-    crew.home().judge(label, x * 97 / 100, x);
-    CHECK(lines.size() == (x >= 10s ? 1u : 0u));
+  troupe::worker_record::of_label computing;
+  crew.home().judge(label, computing);
+  computing.sampled = 1'000'000'000;
+  computing.computed = 970'000'000;
+  for (auto seconds = 1; seconds <= 20; ++seconds) {
+    computing.ran.record(1s);
+    crew.home().judge(label, computing);
+    CHECK(lines.size() == (seconds >= 10 ? 1u : 0u));
   }
   // Of another label, which waits; and in a pool that fits.
-  crew.home().judge(crew.home().number_of("load"), 1s, 20s);
+  troupe::worker_record::of_label waiting;
+  waiting.sampled = 1'000'000'000;
+  waiting.computed = 50'000'000;
+  waiting.ran.record(20s);
+  crew.home().judge(crew.home().number_of("load"), waiting);
   thread_crew few{cores};
-  few.home().judge(few.home().number_of("resize"), 20s, 20s);
+  few.home().judge(few.home().number_of("resize"), computing);
   troupe::set_log_sink(before);
   REQUIRE(lines.size() == 1);
   CHECK_THAT(lines[0],

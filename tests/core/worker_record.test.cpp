@@ -82,7 +82,7 @@ TEST_CASE("what a thread would compute is at least what it computes",
   CHECK(troupe::thread_cpu_demand() - before >= 20ms);
 }
 
-TEST_CASE("short stays are measured once in two milliseconds",
+TEST_CASE("short stays are measured every two milliseconds",
           "[worker_record]") {
   worker_record record;
   auto at = time_point{100s};
@@ -94,16 +94,63 @@ TEST_CASE("short stays are measured once in two milliseconds",
   CHECK(record.find(load)->sampled == 5'000);
 }
 
-TEST_CASE("a long stay is measured while it lasts", "[worker_record]") {
+TEST_CASE("the more is known of a label, the less often it is measured",
+          "[worker_record]") {
+  worker_record record;
+  auto at = time_point{100s};
+  auto samples_in = [&](std::chrono::seconds span) {
+    auto before = record.find(load) ? record.find(load)->sampled.load() : 0;
+    for (auto end = at + span; at < end; at += 10ms) {
+      record.begin(at);
+      record.end(load, at + 8ms);
+    }
+    return (record.find(load)->sampled - before) / 8'000'000;
+  };
+  CHECK(samples_in(1s) == 16);
+  samples_in(10s);
+  // Four in a second: the next stay that begins after 256 ms.
+  CHECK(samples_in(26s) == 100);
+}
+
+TEST_CASE(
+    "of a label of which nothing is known, the next stay is measured soon",
+    "[worker_record]") {
   worker_record record;
   record.begin(time_point{100s});
-  record.advance(load, time_point{100s + 5ms});
+  record.end(load, time_point{101s});
+  record.begin(time_point{101s});
+  record.end(load, time_point{101s + 1us});
+  auto stay = [&](std::chrono::milliseconds at) {
+    record.begin(time_point{101s + at});
+    record.end(load + 1, time_point{101s + at + 1us});
+    auto seen = record.find(load + 1);
+    return seen ? seen->sampled.load() : 0;
+  };
+  CHECK(stay(255ms) == 0);
+  CHECK(stay(256ms) == 1'000);
+  CHECK(stay(257ms) == 1'000);
+  CHECK(stay(259ms) == 2'000);
+}
+
+TEST_CASE("a long stay is measured while it lasts, in ever longer pieces",
+          "[worker_record]") {
+  worker_record record;
+  record.begin(time_point{100s});
+  record.advance(load, time_point{100s + 1ms});
   CHECK(record.find(load) == nullptr);
-  record.advance(load, time_point{100s + 12ms});
-  REQUIRE(record.find(load));
-  CHECK(record.find(load)->sampled == 12'000'000);
-  record.advance(load, time_point{100s + 30ms});
-  CHECK(record.find(load)->sampled == 30'000'000);
+  auto at = time_point{100s + 2ms};
+  auto pieces_until = [&](time_point end) {
+    auto pieces = 0;
+    for (; at < end; at += 1ms)
+      pieces += record.advance(load, at);
+    return pieces;
+  };
+  // After 2, 4, 8 ... 256 ms.
+  CHECK(pieces_until(time_point{100s + 500ms}) == 8);
+  CHECK(record.find(load)->sampled == 256'000'000);
+  CHECK(pieces_until(time_point{100s + 2561ms}) == 9);
+  record.end(load, at);
+  CHECK(record.find(load)->sampled == 2'561'000'000);
 }
 
 TEST_CASE("a stay right behind a long one is measured, too",
