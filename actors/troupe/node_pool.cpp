@@ -7,6 +7,7 @@
 #include "troupe/call_time.hpp"
 #include "troupe/config.hpp"
 #include "troupe/node_door.hpp"
+#include "troupe/option_range.hpp"
 
 namespace troupe {
 
@@ -14,14 +15,10 @@ namespace {
 
 using std::chrono::nanoseconds;
 
-constexpr std::uint64_t most_bytes = 0xFFFF'FFFF;
+constexpr nanoseconds shortest = std::chrono::milliseconds{1};
 
 // CAF lets go of a connection that was silent for three minutes.
 constexpr nanoseconds longest_timeout = std::chrono::minutes{1};
-
-[[noreturn]] void refuse(const std::string& text) {
-  throw failure{ec::invalid_option, text};
-}
 
 bool has_certificates(const caf::actor_system& system) {
   for (const auto* key : {"certificate", "key", "cafile"})
@@ -34,40 +31,32 @@ bool has_certificates(const caf::actor_system& system) {
 }
 
 void check(const caf::actor_system& system, const node_options& options) {
-  auto check_duration = [&](const char* key, nanoseconds value,
-                            nanoseconds most) {
-    if (value < std::chrono::milliseconds{1} || value > most)
-      refuse(fmt::format("node_options.{} = {}ns: out of range (accepted: a "
-                         "duration from 1ms to {})",
-                         key, value.count(), to_text(most)));
-  };
-  auto check_count = [&](const char* key, std::uint64_t value,
-                         std::uint64_t least, std::uint64_t most) {
-    if (value < least || value > most)
-      refuse(fmt::format("node_options.{} = {}: out of range (accepted: a "
-                         "whole number from {} to {})",
-                         key, value, least, most));
-  };
-  check_duration("timeout", options.timeout, longest_timeout);
-  check_duration("heartbeat", options.heartbeat, options.timeout);
-  check_count("max_message", options.max_message, 1, most_bytes);
-  check_count("window", options.window, std::uint64_t{1} << 20,
+  check_duration("node_options.timeout", options.timeout, shortest,
+                 longest_timeout);
+  check_duration("node_options.heartbeat", options.heartbeat, shortest,
+                 options.timeout);
+  check_count("node_options.max_message", options.max_message, 1,
+              longest_message);
+  check_count("node_options.window", options.window, std::uint64_t{1} << 20,
               std::uint64_t{1} << 30);
   if (!system.has_middleman())
-    refuse("a node_pool takes a system that takes part in the network: call "
-           "troupe::load_nodes(cfg) before the system is made from cfg");
+    refuse_option(
+        "a node_pool takes a system that takes part in the network: call "
+        "troupe::load_nodes(cfg) before the system is made from cfg");
   auto encrypted = system.has_openssl_manager();
   if (encrypted && !has_certificates(system))
-    refuse("the system's OpenSSL module has no certificate, key and authority, "
-           "so that CAF would let in anybody: call troupe::load_nodes(cfg, "
-           "{.tls = {certificate, key, ca}}) in place of "
-           "cfg.load<caf::openssl::manager>()");
+    refuse_option(
+        "the system's OpenSSL module has no certificate, key and authority, "
+        "so that CAF would let in anybody: call troupe::load_nodes(cfg, "
+        "{.tls = {certificate, key, ca}}) in place of "
+        "cfg.load<caf::openssl::manager>()");
   if (!encrypted && !is_loopback(options.listen.host))
-    refuse(fmt::format("node_options.listen = '{}': others than this machine "
-                       "can reach it, which takes certificates: call "
-                       "troupe::load_nodes(cfg, {{.tls = {{certificate, key, "
-                       "ca}}}}); {}",
-                       to_text(options.listen), how_to_certify));
+    refuse_option(
+        fmt::format("node_options.listen = '{}': others than this machine "
+                    "can reach it, which takes certificates: call "
+                    "troupe::load_nodes(cfg, {{.tls = {{certificate, key, "
+                    "ca}}}}); {}",
+                    to_text(options.listen), how_to_certify));
 }
 
 // A call alone.

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "troupe/config.hpp"
+#include "troupe/option_range.hpp"
 #include "troupe/process_link.hpp"
 #include "troupe/run_if_worker.hpp"
 
@@ -15,53 +16,43 @@ namespace {
 
 constexpr auto own_program = "/proc/self/exe";
 
-constexpr std::uint64_t most_bytes = 0xFFFF'FFFF;
-
-[[noreturn]] void refuse(const std::string& text) {
-  throw failure{ec::invalid_option, text};
-}
-
 [[noreturn]] void refuse_automatic(std::string_view key) {
-  refuse(fmt::format("{} = 'auto': a process pool does not size itself: its "
-                     "processes compute, and as many as cores are right for "
-                     "that (accepted: a whole number from 1 to {})",
-                     key, defaults::workers_limit));
+  refuse_option(
+      fmt::format("{} = 'auto': a process pool does not size itself: its "
+                  "processes compute, and as many as cores are right for "
+                  "that (accepted: a whole number from 1 to {})",
+                  key, defaults::workers_limit));
 }
 
 void check(const process_options& options) {
-  auto check_duration = [&](const char* key, std::chrono::nanoseconds value) {
-    if (value.count() < 0 || value > defaults::duration_limit)
-      refuse(fmt::format("process_options.{} = {}ns: out of range (accepted: a "
-                         "duration from 0 to {})",
-                         key, value.count(),
-                         to_text(defaults::duration_limit)));
-  };
   if (options.processes == automatic)
     refuse_automatic("process_options.processes");
-  auto check_count = [&](const char* key, std::uint64_t value,
-                         std::uint64_t most) {
-    if (value < 1 || value > most)
-      refuse(fmt::format("process_options.{} = {}: out of range (accepted: a "
-                         "whole number from 1 to {})",
-                         key, value, most));
-  };
-  check_duration("kill_grace", options.kill_grace);
-  check_duration("start_timeout", options.start_timeout);
-  check_count("max_message", options.max_message, most_bytes);
-  check_count("max_together", options.max_together, 1'000'000);
-  check_count("max_lost", options.max_lost, most_bytes);
+  constexpr std::chrono::nanoseconds none{0};
+  constexpr auto most_time = defaults::duration_limit;
+  check_duration("process_options.kill_grace", options.kill_grace, none,
+                 most_time);
+  check_duration("process_options.start_timeout", options.start_timeout, none,
+                 most_time);
+  check_count("process_options.max_message", options.max_message, 1,
+              longest_message);
+  check_count("process_options.max_together", options.max_together, 1,
+              1'000'000);
+  check_count("process_options.max_lost", options.max_lost, 1, 0xFFFF'FFFF);
   if (options.processes)
-    check_count("processes", *options.processes, defaults::workers_limit);
+    check_count("process_options.processes", *options.processes, 1,
+                defaults::workers_limit);
   if (!options.program.empty()) {
     if (auto why = why_not_executable(options.program); !why.empty())
-      refuse(fmt::format("process_options.program = '{}': {} (accepted: a "
-                         "program that calls troupe::run_if_worker)",
-                         options.program, why));
+      refuse_option(
+          fmt::format("process_options.program = '{}': {} (accepted: a "
+                      "program that calls troupe::run_if_worker)",
+                      options.program, why));
   } else if (!run_if_worker_was_called()) {
-    refuse("cannot start worker processes of this program: they would run its "
-           "main from the start. Begin main with 'if (auto status = "
-           "troupe::run_if_worker(argc, argv, procedures)) return *status;', "
-           "or set process_options::program");
+    refuse_option(
+        "cannot start worker processes of this program: they would run its "
+        "main from the start. Begin main with 'if (auto status = "
+        "troupe::run_if_worker(argc, argv, procedures)) return *status;', "
+        "or set process_options::program");
   }
 }
 
