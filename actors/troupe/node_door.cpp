@@ -9,6 +9,7 @@
 #include "troupe/log.hpp"
 #include "troupe/messages.hpp"
 #include "troupe/options.hpp"
+#include "troupe/tls_guard.hpp"
 
 #if TROUPE_TLS
 #  include <caf/openssl/publish.hpp>
@@ -25,7 +26,7 @@ caf::expected<std::uint16_t> publish(caf::actor_system& system,
                                      const node_address& where) {
 #if TROUPE_TLS
   if (system.has_openssl_manager()) {
-    keep_errors_apart(system);
+    guard_connections(system);
     return caf::openssl::publish(door, where.port, where.host.c_str(), true);
   }
 #endif
@@ -44,6 +45,7 @@ caf::behavior node_door::make_behavior() {
       [this](node_atom, const std::string& message, const caf::actor& node) {
         take_in(message, node);
       },
+      [this](tick_atom, std::uint16_t port) { look_at_strangers(port); },
       [this](leave_atom) {
         // Before it is gone, so that the port is free by then.
         system().middleman().unpublish(caf::actor_cast<caf::actor>(self_));
@@ -101,6 +103,23 @@ void node_door::take_in(const std::string& message, const caf::actor& node) {
     return;
   }
   compat::tell(ear, node_atom_v);
+}
+
+void node_door::look_at_strangers(std::uint16_t port) {
+  const auto& how = room_->settings;
+  expel_strangers(
+      system(), port, how.timeout, [room = room_](const strangers& found) {
+        room->count_refused(found.count);
+        write_log(
+            log_level::warning, room->settings.pool,
+            found.count == 1
+                ? fmt::format("a connection is turned away: {}", found.last)
+                : fmt::format("{} connections are turned away; the last one: "
+                              "{}",
+                              found.count, found.last));
+      });
+  compat::tell_after(how.heartbeat, caf::actor_cast<caf::actor>(self_),
+                     tick_atom_v, port);
 }
 
 void node_door::refuse(const caf::actor& node, std::uint64_t session,
@@ -221,6 +240,8 @@ caf::actor open_door(caf::actor_system& system,
     refuse(describe(got.error()));
   }
   port = *got;
+  if (system.has_openssl_manager())
+    compat::tell(door, tick_atom_v, port);
   return door;
 }
 

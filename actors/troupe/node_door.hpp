@@ -18,14 +18,14 @@
 
 #include <caf/event_based_actor.hpp>
 
+#include "troupe/node_address.hpp"
 #include "troupe/node_link.hpp"
-#include "troupe/node_network.hpp"
 #include "troupe/node_room.hpp"
 
 namespace troupe {
 
-/// Takes nodes in. Understands `(node_atom, hello, actor)` from a node and
-/// `leave_atom` from the room.
+/// Takes nodes in, and turns others away. Understands `(node_atom, hello,
+/// actor)` from a node and `leave_atom` from the room.
 class node_door : public caf::event_based_actor {
 public:
   node_door(caf::actor_config& cfg, std::shared_ptr<node_room> room);
@@ -38,6 +38,7 @@ public:
 
 private:
   void take_in(const std::string& message, const caf::actor& node);
+  void look_at_strangers(std::uint16_t port);
   void refuse(const caf::actor& node, std::uint64_t session,
               const std::string& who, const std::string& why);
 

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 
+#include "troupe/node_address.hpp"
 #include "troupe/node_network.hpp"
 #include "troupe/node_room.hpp"
 #include "troupe/pool.hpp"
@@ -35,7 +36,8 @@ struct node_options {
   std::chrono::nanoseconds heartbeat = std::chrono::seconds{2};
 
   /// A side that was not heard of for so long is lost: up to a minute. Noticed
-  /// within this and `heartbeat`, on both sides.
+  /// within this and `heartbeat`, on both sides. So long may the handshake of a
+  /// connection over TLS take; then it is closed.
   std::chrono::nanoseconds timeout = std::chrono::seconds{20};
 
   /// The most bytes of arguments, or of a result, encoded: from 1 to 4 GiB - 1.

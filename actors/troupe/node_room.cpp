@@ -12,7 +12,7 @@
 #include "troupe/dispatcher.hpp"
 #include "troupe/log.hpp"
 #include "troupe/messages.hpp"
-#include "troupe/node_network.hpp"
+#include "troupe/node_address.hpp"
 #include "troupe/readable.hpp"
 #include "troupe/remote_failure.hpp"
 
@@ -429,9 +429,9 @@ void node_room::take_in(const node_session& session) {
                         session.place, session.slots));
 }
 
-void node_room::count_refused() {
+void node_room::count_refused(std::uint64_t n) {
   std::lock_guard guard{mutex_};
-  ++counts_.refused;
+  counts_.refused += n;
 }
 
 void node_room::end(node_session& session, const std::string& why,

@@ -61,7 +61,7 @@ struct node_stats {
   std::uint64_t left = 0;
   /// How many were lost: killed, cut off, or out of order.
   std::uint64_t lost = 0;
-  /// How many were turned away.
+  /// How many were turned away, strangers among them.
   std::uint64_t refused = 0;
   /// How many calls were made again because a node was lost.
   std::uint64_t moved = 0;
@@ -126,7 +126,7 @@ public:
   /// Takes a node in that has answered the welcome: calls go there from now on.
   void take_in(const node_session& session);
 
-  void count_refused();
+  void count_refused(std::uint64_t n = 1);
 
   /// Handles a message of a session. Returns what is wrong with it, or nothing.
   std::string handle(node_session& from, const std::string& message);

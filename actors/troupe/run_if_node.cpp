@@ -24,6 +24,7 @@
 #include "troupe/config.hpp"
 #include "troupe/messages.hpp"
 #include "troupe/node_agent.hpp"
+#include "troupe/node_address.hpp"
 #include "troupe/node_network.hpp"
 #include "troupe/run_if_worker.hpp"
 #include "troupe/unique_fd.hpp"

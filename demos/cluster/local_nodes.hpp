@@ -2,7 +2,7 @@
 // binary, as `cluster --troupe-node` would be on another one.
 #pragma once
 
-#include "troupe/node_network.hpp"
+#include "troupe/node_address.hpp"
 
 #include <sys/types.h>
 

@@ -3,6 +3,7 @@
 // certificates that demos/certificates makes.
 
 #include "authority.hpp"
+#include "captured_log.hpp"
 #include "gate_folder.hpp"
 #include "node_world.hpp"
 
@@ -131,6 +132,7 @@ TEST_CASE("a node whose certificate another authority has signed is refused",
   CHECK_THAT(said_by(h.pool.port(), as_arguments(stranger), 1),
              Catch::Contains("does not accept our certificate"));
   CHECK(h.pool.nodes().joined == 0);
+  eventually([&] { return h.pool.nodes().refused == 1; });
   auto node = start_node(h.pool.port(), "a", 1, {},
                          as_arguments(our_authority().node()));
   CHECK(h.pool.call(test::add, 2, 3).get() == 5);
@@ -203,6 +205,79 @@ TEST_CASE("connections that break off do not take that of a node with them",
   }
   CHECK(h.pool.nodes().joined == 1);
   CHECK(h.pool.nodes().lost == 0);
+}
+
+namespace {
+
+/// What the pool says of those that it turns away.
+std::vector<std::string> turned_away(const test::captured_log& log) {
+  auto result = log.texts();
+  std::erase_if(result, [](const std::string& x) {
+    return x.find("turned away") == x.npos;
+  });
+  return result;
+}
+
+/// Blocks until the other side has closed.
+void wait_for_end(const troupe::unique_fd& fd) {
+  char byte = 0;
+  while (::recv(fd.get(), &byte, 1, 0) > 0) {
+  }
+}
+
+} // namespace
+
+TEST_CASE("a handshake that is never finished ends after the timeout, and the "
+          "log says so",
+          "[node_tls]") {
+  test::captured_log log;
+  hall h{{.heartbeat = 20ms, .timeout = 200ms}, {our_authority().pool()}};
+  std::vector<troupe::unique_fd> silent;
+  for (int i = 0; i < 30; ++i)
+    silent.push_back(connect_to(h.pool.port()));
+  auto half = connect_to(h.pool.port());
+  REQUIRE(::send(half.get(), "\x16\x03\x01\x02", 4, MSG_NOSIGNAL) == 4);
+  wait_for_end(half);
+  for (auto& fd : silent)
+    wait_for_end(fd);
+  eventually([&] { return h.pool.nodes().refused == 31; });
+  eventually([&] { return !turned_away(log).empty(); });
+  CHECK_THAT(turned_away(log).front(),
+             Catch::Contains("127.0.0.1:")
+                 && Catch::Contains("no TLS handshake within 200ms"));
+}
+
+TEST_CASE("a node that has shaken hands outlives the timeout of handshakes",
+          "[node_tls]") {
+  hall h{{.heartbeat = 50ms, .timeout = 2s}, {our_authority().pool()}};
+  auto node = start_node(h.pool.port(), "a", 1, {},
+                         as_arguments(our_authority().node()));
+  CHECK(h.pool.call(test::add, 2, 3).get() == 5);
+  wait_for_end(connect_to(h.pool.port()));
+  CHECK(h.pool.call(test::add, 2, 3).get() == 5);
+  CHECK(h.pool.nodes().joined == 1);
+  CHECK(h.pool.nodes().lost == 0);
+}
+
+TEST_CASE("who fails to shake hands is named in the log of the pool",
+          "[node_tls]") {
+  test::captured_log log;
+  hall h{{.heartbeat = 20ms}, {our_authority().pool()}};
+  auto told = [&](std::uint64_t refused) {
+    eventually([&] { return h.pool.nodes().refused == refused; });
+    eventually([&] { return turned_away(log).size() == refused; });
+    return turned_away(log).back();
+  };
+  {
+    auto fd = connect_to(h.pool.port());
+    REQUIRE(::send(fd.get(), "GET / HTTP/1.0\r\n\r\n", 18, MSG_NOSIGNAL) == 18);
+    wait_for_end(fd);
+  }
+  CHECK_THAT(told(1), Catch::Contains("http request"));
+  connect_to(h.pool.port()).reset();
+  CHECK_THAT(told(2), Catch::Contains("hung up")
+                          || Catch::Contains("unexpected eof")
+                          || Catch::Contains("no TLS handshake"));
 }
 
 // -- files --------------------------------------------------------------------
