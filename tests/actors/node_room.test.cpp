@@ -5,12 +5,11 @@
 #include "troupe/node_room.hpp"
 
 #include "end_of_process.hpp"
-#include "gate_folder.hpp"
+#include "errand_folder.hpp"
 #include "node_world.hpp"
 
 #include <catch2/catch.hpp>
 
-#include <map>
 #include <string>
 #include <vector>
 
@@ -21,6 +20,7 @@ using test::errand;
 using test::eventually;
 using test::failure_of;
 using test::hall;
+using test::made_twice;
 using test::run_errand;
 using test::run_errand_again;
 using test::start_node;
@@ -32,35 +32,8 @@ namespace {
 struct errand_hall : hall {
   using hall::hall;
 
-  /// So many errands, of which one is special.
-  std::vector<errand> errands(int n, int which = -1,
-                              const std::string& how = {}) const {
-    std::vector<errand> result;
-    for (int i = 0; i < n; ++i)
-      result.push_back({folder.path(), i, i == which ? how : std::string{}});
-    return result;
-  }
-
-  /// Returns how often each was made.
-  std::map<int, int> made() const {
-    std::map<int, int> result;
-    std::ifstream file{folder.file("made")};
-    for (int number = 0; file >> number;)
-      ++result[number];
-    return result;
-  }
-
-  test::gate_folder folder;
+  test::errand_folder folder;
 };
-
-/// Returns the numbers that were made more than once.
-std::vector<int> made_twice(const std::map<int, int>& made) {
-  std::vector<int> result;
-  for (auto [number, times] : made)
-    if (times > 1)
-      result.push_back(number);
-  return result;
-}
 
 } // namespace
 
@@ -71,8 +44,8 @@ TEST_CASE("tiny requests travel together to nodes, and each is made once",
   errand_hall h;
   auto a = start_node(h.pool.port(), "a", 2);
   auto b = start_node(h.pool.port(), "b");
-  CHECK(h.pool.map(h.errands(5'000), run_errand).get().size() == 5'000);
-  auto made = h.made();
+  CHECK(h.pool.map(h.folder.errands(5'000), run_errand).get().size() == 5'000);
+  auto made = h.folder.made();
   CHECK(made.size() == 5'000);
   CHECK(made_twice(made).empty());
   CHECK(h.pool.stats().succeeded == 5'000);
@@ -85,12 +58,13 @@ TEST_CASE("what travels to a node behind a slow one is given back, and made "
   auto a = start_node(h.pool.port(), "a");
   auto b = start_node(h.pool.port(), "b");
   eventually([&] { return h.pool.nodes().nodes.size() == 2; });
-  auto op = h.pool.map(h.errands(5'000, 3'000, "hold"), run_errand).start();
+  auto op =
+      h.pool.map(h.folder.errands(5'000, 3'000, "hold"), run_errand).start();
   h.folder.await_arrival();
-  eventually([&] { return h.made().size() == 5'000; });
+  eventually([&] { return h.folder.made().size() == 5'000; });
   h.folder.open();
   CHECK(op.get().size() == 5'000);
-  CHECK(made_twice(h.made()).empty());
+  CHECK(made_twice(h.folder.made()).empty());
 }
 
 // -- failures -----------------------------------------------------------------
@@ -100,11 +74,12 @@ TEST_CASE("a crash on a node costs the request that ran, and those that travel "
           "[node_room]") {
   errand_hall h;
   auto a = start_node(h.pool.port(), "a", 2);
-  auto pids = h.pool.map(h.errands(3'000, 1'500, "kill once"), run_errand)
-                  .retry({.attempts = 2, .backoff = 0ms})
-                  .get();
+  auto pids =
+      h.pool.map(h.folder.errands(3'000, 1'500, "kill once"), run_errand)
+          .retry({.attempts = 2, .backoff = 0ms})
+          .get();
   CHECK(pids.size() == 3'000);
-  auto made = h.made();
+  auto made = h.folder.made();
   CHECK(made.size() == 3'000);
   CHECK(made_twice(made) == std::vector{1'500});
   CHECK(made[1'500] == 2);
@@ -115,12 +90,12 @@ TEST_CASE("a crash on a node fails the map, and nothing is made twice",
           "[node_room]") {
   errand_hall h;
   auto a = start_node(h.pool.port(), "a");
-  auto lost =
-      failure_of(h.pool.map(h.errands(3'000, 1'500, "kill"), run_errand));
+  auto lost = failure_of(
+      h.pool.map(h.folder.errands(3'000, 1'500, "kill"), run_errand));
   CHECK(lost.code == ec::worker_lost);
   CHECK_THAT(lost.text, Catch::Contains("'run_errand' was lost")
                             && Catch::Contains("on node 'a'"));
-  auto made = h.made();
+  auto made = h.folder.made();
   CHECK(made_twice(made).empty());
   CHECK(made.contains(1'500));
 }
@@ -131,9 +106,10 @@ TEST_CASE("an idempotent one that is lost on a node runs once more, the others "
   errand_hall h;
   auto a = start_node(h.pool.port(), "a", 2);
   auto pids =
-      h.pool.map(h.errands(3'000, 1'500, "kill once"), run_errand_again).get();
+      h.pool.map(h.folder.errands(3'000, 1'500, "kill once"), run_errand_again)
+          .get();
   CHECK(pids.size() == 3'000);
-  auto made = h.made();
+  auto made = h.folder.made();
   CHECK(made.size() == 3'000);
   CHECK(made_twice(made) == std::vector{1'500});
 }
@@ -143,11 +119,11 @@ TEST_CASE("behind one that throws on a node, nothing is made that travels with "
           "[node_room]") {
   errand_hall h;
   auto a = start_node(h.pool.port(), "a");
-  auto why =
-      failure_of(h.pool.map(h.errands(3'000, 1'500, "throw"), run_errand));
+  auto why = failure_of(
+      h.pool.map(h.folder.errands(3'000, 1'500, "throw"), run_errand));
   CHECK(why.code == ec::request_failed);
   CHECK_THAT(why.text, Catch::Contains("std::out_of_range: 1500"));
-  CHECK(h.made().size() == 1'501);
+  CHECK(h.folder.made().size() == 1'501);
 }
 
 TEST_CASE("a result that is too large fails alone among those that travel to "
@@ -171,7 +147,8 @@ TEST_CASE("a node that is killed while it makes many calls fails the map, and "
           "[node_room]") {
   errand_hall h;
   auto a = start_node(h.pool.port(), "a");
-  auto op = h.pool.map(h.errands(3'000, 1'500, "hold"), run_errand).start();
+  auto op =
+      h.pool.map(h.folder.errands(3'000, 1'500, "hold"), run_errand).start();
   end_of_process worker{h.folder.await_arrival()};
   a.signal(SIGKILL);
   auto lost = failure_of(std::move(op));
@@ -179,7 +156,7 @@ TEST_CASE("a node that is killed while it makes many calls fails the map, and "
   worker.wait();
   auto b = start_node(h.pool.port(), "b");
   CHECK(h.pool.call(test::add, 1, 1).get() == 2);
-  auto made = h.made();
+  auto made = h.folder.made();
   CHECK(made_twice(made).empty());
   CHECK(made.size() == 1'501);
 }
@@ -189,8 +166,8 @@ TEST_CASE("many calls that may run twice go on elsewhere when their node is "
           "[node_room]") {
   errand_hall h;
   auto a = start_node(h.pool.port(), "a");
-  auto op =
-      h.pool.map(h.errands(3'000, 1'500, "hold"), run_errand_again).start();
+  auto op = h.pool.map(h.folder.errands(3'000, 1'500, "hold"), run_errand_again)
+                .start();
   auto before = h.folder.await_arrival();
   end_of_process worker{before};
   a.signal(SIGKILL);
@@ -202,7 +179,7 @@ TEST_CASE("many calls that may run twice go on elsewhere when their node is "
   CHECK(pids.size() == 3'000);
   CHECK(pids[1'500] == after);
   CHECK(pids[0] == before);
-  auto made = h.made();
+  auto made = h.folder.made();
   CHECK(made.size() == 3'000);
   for (auto [number, times] : made) {
     CAPTURE(number);
@@ -216,13 +193,13 @@ TEST_CASE("a cancel ends the one that runs on a node, and what travels with it "
   errand_hall h;
   auto a = start_node(h.pool.port(), "a");
   std::stop_source source;
-  auto op = h.pool.map(h.errands(3'000, 1'500, "hold"), run_errand)
+  auto op = h.pool.map(h.folder.errands(3'000, 1'500, "hold"), run_errand)
                 .stop_with(source.get_token())
                 .start();
   end_of_process worker{h.folder.await_arrival()};
   source.request_stop();
   CHECK(failure_of(std::move(op)).code == ec::cancelled);
   worker.wait();
-  CHECK(h.made().size() == 1'501);
+  CHECK(h.folder.made().size() == 1'501);
   CHECK(h.pool.call(test::add, 1, 1).get() == 2);
 }

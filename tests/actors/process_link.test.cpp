@@ -5,7 +5,8 @@
 #include "troupe/process_link.hpp"
 
 #include "actor_ways.hpp"
-#include "gate_folder.hpp"
+#include "errand_folder.hpp"
+#include "far_outcomes.hpp"
 #include "manual_clock.hpp"
 #include "programs.hpp"
 #include "test_procedures.hpp"
@@ -20,7 +21,6 @@
 #include <algorithm>
 #include <atomic>
 #include <fstream>
-#include <map>
 #include <numeric>
 #include <random>
 #include <string>
@@ -30,6 +30,9 @@
 using namespace std::chrono_literals;
 
 using test::errand;
+using test::eventually;
+using test::failure_of;
+using test::made_twice;
 using test::run_errand;
 using test::run_errand_again;
 using troupe::ec;
@@ -46,57 +49,10 @@ struct crew {
                return options;
              }()} {}
 
-  /// So many errands, of which one is special.
-  std::vector<errand> errands(int n, int which = -1,
-                              const std::string& how = {}) const {
-    std::vector<errand> result;
-    for (int i = 0; i < n; ++i)
-      result.push_back({folder.path(), i, i == which ? how : std::string{}});
-    return result;
-  }
-
-  /// Returns how often each was made.
-  std::map<int, int> made() const {
-    std::map<int, int> result;
-    std::ifstream file{folder.file("made")};
-    for (int number = 0; file >> number;)
-      ++result[number];
-    return result;
-  }
-
   test::actor_world world;
-  test::gate_folder folder;
+  test::errand_folder folder;
   process_pool pool;
 };
-
-/// What an operation failed with; the code is `ec{}` if it did not.
-struct failed {
-  ec code{};
-  std::string text;
-};
-
-template <class T>
-failed failure_of(troupe::operation<T> op) {
-  auto outcome = troupe::gather_settled(std::move(op)).get();
-  const auto& first = std::get<0>(outcome);
-  return {first.code(), std::string{first.what()}};
-}
-
-/// Returns the numbers that were made more than once.
-std::vector<int> made_twice(const std::map<int, int>& made) {
-  std::vector<int> result;
-  for (auto [number, times] : made)
-    if (times > 1)
-      result.push_back(number);
-  return result;
-}
-
-/// Waits for what processes do.
-template <class Condition>
-void eventually(Condition holds) {
-  while (!holds())
-    std::this_thread::yield();
-}
 
 } // namespace
 
@@ -125,9 +81,9 @@ TEST_CASE("100,000 tiny requests travel and have their results in order",
 
 TEST_CASE("each request that travels is made once", "[process_link]") {
   crew c{{.processes = 2}};
-  auto pids = c.pool.map(c.errands(5'000), run_errand).get();
+  auto pids = c.pool.map(c.folder.errands(5'000), run_errand).get();
   CHECK(pids.size() == 5'000);
-  auto made = c.made();
+  auto made = c.folder.made();
   CHECK(made.size() == 5'000);
   CHECK(made_twice(made).empty());
 }
@@ -151,19 +107,20 @@ TEST_CASE("results of all sizes travel", "[process_link]") {
 TEST_CASE("a request that waits in the message of a slow one is made elsewhere",
           "[process_link]") {
   crew c{{.processes = 2}};
-  auto op = c.pool.map(c.errands(5'000, 3'000, "hold"), run_errand).start();
+  auto op =
+      c.pool.map(c.folder.errands(5'000, 3'000, "hold"), run_errand).start();
   c.folder.await_arrival();
-  eventually([&] { return c.made().size() == 5'000; });
+  eventually([&] { return c.folder.made().size() == 5'000; });
   c.folder.open();
   CHECK(op.get().size() == 5'000);
-  CHECK(made_twice(c.made()).empty());
+  CHECK(made_twice(c.folder.made()).empty());
 }
 
 TEST_CASE("a process makes no more calls than it may, also when they travel",
           "[process_link]") {
   crew c{{.processes = 1, .max_requests_per_worker = 50}};
   std::map<int, int> by_process;
-  for (auto pid : c.pool.map(c.errands(1'000), run_errand).get())
+  for (auto pid : c.pool.map(c.folder.errands(1'000), run_errand).get())
     ++by_process[pid];
   CHECK(by_process.size() == 20);
   for (auto [pid, calls] : by_process)
@@ -177,11 +134,12 @@ TEST_CASE("a crash costs the request that ran, and those that travel with it "
           "are made once",
           "[process_link]") {
   crew c{{.processes = 2}};
-  auto pids = c.pool.map(c.errands(3'000, 1'500, "kill once"), run_errand)
-                  .retry({.attempts = 2, .backoff = 0ms})
-                  .get();
+  auto pids =
+      c.pool.map(c.folder.errands(3'000, 1'500, "kill once"), run_errand)
+          .retry({.attempts = 2, .backoff = 0ms})
+          .get();
   CHECK(pids.size() == 3'000);
-  auto made = c.made();
+  auto made = c.folder.made();
   CHECK(made.size() == 3'000);
   CHECK(made_twice(made) == std::vector{1'500});
   CHECK(made[1'500] == 2);
@@ -191,12 +149,12 @@ TEST_CASE("a crash costs the request that ran, and those that travel with it "
 TEST_CASE("without retry a crash fails the map, and nothing is made twice",
           "[process_link]") {
   crew c{{.processes = 1}};
-  auto lost =
-      failure_of(c.pool.map(c.errands(3'000, 1'500, "kill"), run_errand));
+  auto lost = failure_of(
+      c.pool.map(c.folder.errands(3'000, 1'500, "kill"), run_errand));
   CHECK(lost.code == ec::worker_lost);
   CHECK_THAT(lost.text, Catch::Contains("'run_errand' was lost")
                             && Catch::Contains("SIGKILL"));
-  auto made = c.made();
+  auto made = c.folder.made();
   CHECK(made_twice(made).empty());
   CHECK(made.contains(1'500));
   auto seen = c.pool.stats().total();
@@ -211,9 +169,10 @@ TEST_CASE(
     "[process_link]") {
   crew c{{.processes = 2}};
   auto pids =
-      c.pool.map(c.errands(3'000, 1'500, "kill once"), run_errand_again).get();
+      c.pool.map(c.folder.errands(3'000, 1'500, "kill once"), run_errand_again)
+          .get();
   CHECK(pids.size() == 3'000);
-  auto made = c.made();
+  auto made = c.folder.made();
   CHECK(made.size() == 3'000);
   CHECK(made_twice(made) == std::vector{1'500});
   CHECK(made[1'500] == 2);
@@ -222,11 +181,11 @@ TEST_CASE(
 TEST_CASE("an idempotent one runs twice at most, also when it travels",
           "[process_link]") {
   crew c{{.processes = 1}};
-  auto lost =
-      failure_of(c.pool.map(c.errands(3'000, 1'500, "kill"), run_errand_again));
+  auto lost = failure_of(
+      c.pool.map(c.folder.errands(3'000, 1'500, "kill"), run_errand_again));
   CHECK(lost.code == ec::worker_lost);
   CHECK_THAT(lost.text, Catch::Contains("run twice"));
-  auto made = c.made();
+  auto made = c.folder.made();
   CHECK(made_twice(made) == std::vector{1'500});
   CHECK(made[1'500] == 2);
   CHECK(made.size() == 1'501);
@@ -236,12 +195,13 @@ TEST_CASE("one that has ended its share of processes is named, also when it "
           "travels",
           "[process_link]") {
   crew c{{.processes = 1, .max_lost = 3}};
-  auto lost = failure_of(c.pool.map(c.errands(3'000, 1'500, "kill"), run_errand)
-                             .retry({.attempts = 6, .backoff = 0ms}));
+  auto lost =
+      failure_of(c.pool.map(c.folder.errands(3'000, 1'500, "kill"), run_errand)
+                     .retry({.attempts = 6, .backoff = 0ms}));
   CHECK(lost.code == ec::worker_lost);
   CHECK_THAT(lost.text, Catch::Contains("'run_errand' is not run again")
                             && Catch::Contains("3 worker processes"));
-  auto made = c.made();
+  auto made = c.folder.made();
   CHECK(made_twice(made) == std::vector{1'500});
   CHECK(made[1'500] == 3);
 }
@@ -262,10 +222,10 @@ TEST_CASE("processes are killed at random, and no request is made twice",
   auto losses = 0;
   auto unexpected = 0;
   for (int round = 0; round < 30; ++round) {
-    auto lost = failure_of(c.pool.map(c.errands(1'000), run_errand));
+    auto lost = failure_of(c.pool.map(c.folder.errands(1'000), run_errand));
     losses += lost.code == ec::worker_lost;
     unexpected += lost.code != ec::worker_lost && lost.code != ec{};
-    auto made = c.made();
+    auto made = c.folder.made();
     CHECK(made_twice(made).empty());
     if (lost.code == ec{})
       CHECK(made.size() == 1'000);
@@ -282,11 +242,11 @@ TEST_CASE("processes are killed at random, and no request is made twice",
 TEST_CASE("behind one that throws, nothing is made that travels with it",
           "[process_link]") {
   crew c{{.processes = 1}};
-  auto why =
-      failure_of(c.pool.map(c.errands(3'000, 1'500, "throw"), run_errand));
+  auto why = failure_of(
+      c.pool.map(c.folder.errands(3'000, 1'500, "throw"), run_errand));
   CHECK(why.code == ec::request_failed);
   CHECK_THAT(why.text, Catch::Contains("std::out_of_range: 1500"));
-  CHECK(c.made().size() == 1'501);
+  CHECK(c.folder.made().size() == 1'501);
   CHECK(c.pool.processes().lost == 0);
 }
 
@@ -330,7 +290,7 @@ TEST_CASE("a cancel ends the one that runs, and what travels with it is never "
           "[process_link]") {
   crew c{{.processes = 1}};
   std::stop_source source;
-  auto op = c.pool.map(c.errands(3'000, 1'500, "hold"), run_errand)
+  auto op = c.pool.map(c.folder.errands(3'000, 1'500, "hold"), run_errand)
                 .stop_with(source.get_token())
                 .start();
   auto pid = c.folder.await_arrival();
@@ -341,8 +301,8 @@ TEST_CASE("a cancel ends the one that runs, and what travels with it is never "
   REQUIRE(end.get() >= 0);
   while (::poll(&fd, 1, -1) < 0) {
   }
-  CHECK(c.made().size() == 1'501);
-  CHECK(made_twice(c.made()).empty());
+  CHECK(c.folder.made().size() == 1'501);
+  CHECK(made_twice(c.folder.made()).empty());
   auto seen = c.pool.stats().total();
   CHECK(seen.succeeded + seen.failed + seen.cancelled == 3'000);
 }
@@ -353,14 +313,14 @@ TEST_CASE(
     "[process_link]") {
   auto clock = std::make_shared<test::manual_clock>();
   crew c{{.processes = 1, .clock = clock}};
-  auto op = c.pool.map(c.errands(3'000, 1'500, "hold"), run_errand)
+  auto op = c.pool.map(c.folder.errands(3'000, 1'500, "hold"), run_errand)
                 .timeout(5s)
                 .start();
   c.folder.await_arrival();
   clock->advance(5s);
   CHECK(failure_of(std::move(op)).code == ec::deadline_exceeded);
   CHECK(c.pool.call(test::add, 1, 1).get() == 2);
-  CHECK(c.made().size() == 1'501);
+  CHECK(c.folder.made().size() == 1'501);
 }
 
 TEST_CASE("one that runs too long is ended, and not for the time of those "
@@ -368,7 +328,7 @@ TEST_CASE("one that runs too long is ended, and not for the time of those "
           "[process_link]") {
   auto clock = std::make_shared<test::manual_clock>();
   crew c{{.processes = 1, .max_run_time = 5s, .clock = clock}};
-  auto op = c.pool.map(c.errands(3'000, 1'500, "hold"), run_errand)
+  auto op = c.pool.map(c.folder.errands(3'000, 1'500, "hold"), run_errand)
                 .retry({.attempts = 1})
                 .start();
   auto pid = c.folder.await_arrival();
@@ -386,5 +346,5 @@ TEST_CASE("one that runs too long is ended, and not for the time of those "
   CHECK_THAT(late.text, Catch::Contains("max_run_time = 5s")
                             && Catch::Contains(std::to_string(pid)));
   CHECK(c.pool.processes().ended == 1);
-  CHECK(made_twice(c.made()).empty());
+  CHECK(made_twice(c.folder.made()).empty());
 }

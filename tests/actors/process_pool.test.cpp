@@ -4,6 +4,7 @@
 
 #include "actor_ways.hpp"
 #include "end_of_process.hpp"
+#include "far_outcomes.hpp"
 #include "gate.hpp"
 #include "gate_folder.hpp"
 #include "manual_clock.hpp"
@@ -31,7 +32,10 @@
 using namespace std::chrono_literals;
 
 using test::end_of_process;
+using test::eventually;
+using test::failure_of;
 using test::hear;
+using test::letters_in;
 using test::way;
 using troupe::ec;
 using troupe::process_options;
@@ -55,36 +59,10 @@ struct crew {
   process_pool pool;
 };
 
-/// What an operation failed with; the code is `ec{}` if it did not.
-struct failed {
-  ec code{};
-  std::string text;
-};
-
-template <class T>
-failed failure_of(troupe::operation<T> op) {
-  auto outcome = troupe::gather_settled(std::move(op)).get();
-  const auto& first = std::get<0>(outcome);
-  return {first.code(), std::string{first.what()}};
-}
-
-std::size_t letters_in(const std::string& path) {
-  std::ifstream file{path};
-  return static_cast<std::size_t>(
-      std::distance(std::istreambuf_iterator<char>{file}, {}));
-}
-
 bool is_child(int pid) {
   return ::waitid(P_PID, static_cast<id_t>(pid), nullptr,
                   WEXITED | WNOHANG | WNOWAIT)
          == 0;
-}
-
-/// Waits until the pool has counted what it learns on a thread of its own.
-template <class Condition>
-void eventually(Condition holds) {
-  while (!holds())
-    std::this_thread::yield();
 }
 
 } // namespace

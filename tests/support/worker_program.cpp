@@ -1,37 +1,13 @@
 // A program that serves as worker processes of tests. Its arguments, behind the
 // one that makes it a worker, make it do that badly.
 
-#include "test_procedures.hpp"
+#include "other_point.hpp"
 
 #include "troupe/run_if_worker.hpp"
 
 #include <sys/socket.h>
 
 #include <cstring>
-
-namespace other {
-
-/// What `test::point` might be in a program that was built from other sources:
-/// of the same name, and made of other things.
-struct point {
-  double x = 0;
-};
-
-template <class Inspector>
-auto inspect(Inspector& f, point& value) {
-#if TROUPE_CAF_1
-  return f.object(value).fields(f.field("x", value.x));
-#else
-  return f(value.x);
-#endif
-}
-
-} // namespace other
-
-template <>
-struct troupe::type_speller<other::point> {
-  static std::string text() { return "test::point"; }
-};
 
 int main(int argc, char** argv) {
   std::string_view how = argc > 2 ? argv[2] : "";
