@@ -34,12 +34,15 @@ worker::worker(caf::actor_config& cfg, ref_ptr<dispatcher> home,
     : caf::event_based_actor(cfg), home_{std::move(home)}, cell_{cell} {
   // Not later: nobody else holds on to a worker before its thread has begun.
   self_ = caf::strong_actor_ptr{ctrl()};
-  set_exception_handler([this](caf::scheduled_actor*,
-                               std::exception_ptr& why) -> caf::error {
-    write_log(log_level::error, home_->name(),
+  set_exception_handler(
+      [this](caf::scheduled_actor*, std::exception_ptr& why) -> caf::error {
+        // CAF itself may throw when the worker has ended already.
+        if (cell_)
+          write_log(
+              log_level::error, home_->name(),
               fmt::format("worker {} ends: {}", cell_->name(), describe(why)));
-    return caf::make_error(caf::sec::runtime_error);
-  });
+        return caf::make_error(caf::sec::runtime_error);
+      });
 }
 
 caf::behavior worker::make_behavior() {

@@ -280,11 +280,12 @@ TEST_CASE("a worker that cannot open its resource takes no request, and tries "
     std::this_thread::yield();
   slow.wait_for_resting(1);
   CHECK_FALSE(ran);
-  // Twice as long.
-  slow.time.clock->advance(99ms);
+  // Twice as long: from 150 to 300 ms, since the second try was made between 50
+  // and 100 ms.
+  slow.time.clock->advance(49ms);
   CHECK(home.tries == 2);
   home.up = true;
-  slow.time.clock->advance(101ms);
+  slow.time.clock->advance(151ms);
   CHECK(get(made) == 3);
   CHECK(slow.stats().opens == 1);
   CHECK(slow.stats().unavailable == 0);

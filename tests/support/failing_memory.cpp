@@ -31,7 +31,9 @@ thread_local bool spared = false;
 bool is_worker() {
   char name[16] = {};
   pthread_getname_np(pthread_self(), name, sizeof(name));
-  return std::string_view{name}.starts_with("io-");
+  // Not that of the coordinator, "io-coord".
+  return std::string_view{name}.starts_with("io-") && name[3] >= '0'
+         && name[3] <= '9';
 }
 
 /// What a request does must not fail.
