@@ -284,6 +284,21 @@ using byte_buffer = caf::byte_buffer;
 using byte_buffer = std::vector<char>;
 #endif
 
+/// Whether `encode` compiles for these types, as far as CAF lets one ask: 1.x
+/// has an error of its own.
+#if TROUPE_CAF_1
+template <class...>
+inline constexpr bool encodable = true;
+#else
+template <class T>
+concept inspected = requires(caf::binary_serializer& sink, T& value) {
+  sink.apply(value);
+};
+
+template <class... Ts>
+inline constexpr bool encodable = (inspected<Ts> && ...);
+#endif
+
 /// Appends the values to `result`, by their `inspect`. Returns whether CAF
 /// could write them all.
 template <class... Ts>

@@ -23,6 +23,8 @@
 #include <utility>
 #include <vector>
 
+#include <caf/fwd.hpp>
+
 #include "troupe/caf_compat.hpp"
 #include "troupe/context.hpp"
 #include "troupe/fwd.hpp"
@@ -175,6 +177,16 @@ const procedure_host& host_of(const context& ctx, const procedure_info& what);
                                       std::string_view types, const char* part,
                                       std::size_t bytes);
 
+/// Whether a value means the same in another process. CAF writes messages,
+/// errors and handles of actors with the help of an actor system, and a process
+/// that only makes calls has none: they would arrive empty, or not at all.
+template <class... Ts>
+inline constexpr bool can_leave_process =
+    (!std::disjunction_v<
+         std::is_same<Ts, caf::message>, std::is_same<Ts, caf::error>,
+         std::is_same<Ts, caf::actor>, std::is_same<Ts, caf::actor_addr>,
+         std::is_same<Ts, caf::strong_actor_ptr>> && ...);
+
 /// A function that is called by name: `Name` and `Signature` are what both
 /// sides agree on.
 ///
@@ -182,7 +194,8 @@ const procedure_host& host_of(const context& ctx, const procedure_info& what);
 ///         fetch;` in a header that both sides include; `procedures::add` gives
 ///         it a function, `pool::call(fetch, 1)` and `pool::map(range, fetch)`
 ///         call it. Arguments and result travel by value: any type that CAF can
-///         inspect.
+///         inspect, but for messages, errors and handles of actors, which do
+///         not belong into such a type either.
 /// Errors: what the function throws. From another process that arrives as a
 ///         `remote_failure`.
 /// Source: functions pickled by name for ProcessPoolExecutor.
@@ -203,6 +216,9 @@ public:
       "arguments by value or by reference to const");
   static_assert(std::is_void_v<R> || std::is_default_constructible_v<R>,
                 "the result of a procedure must be default-constructible");
+  static_assert(can_leave_process<result_type, std::decay_t<Args>...>,
+                "messages, errors and handles of actors belong to one actor "
+                "system: a procedure cannot take or return them");
 
   constexpr procedure() = default;
 
@@ -247,8 +263,17 @@ public:
   template <class... Ts>
   requires(accepts<Ts...>) void pack(compat::byte_buffer& bytes,
                                      Ts&&... xs) const {
+    check_inspect();
     if (!compat::encode(bytes, static_cast<const std::decay_t<Args>&>(xs)...))
       throw_not_encodable(info(), "arguments");
+  }
+
+  /// Refuses to compile if CAF could not write all of it.
+  static constexpr void check_inspect() {
+    using result = std::conditional_t<std::is_void_v<R>, int, result_type>;
+    static_assert(compat::encodable<result, std::decay_t<Args>...>,
+                  "what a procedure takes and returns needs an inspect "
+                  "function, as what CAF's messages hold does");
   }
 
   /// Returns the result that a call has answered.
@@ -286,6 +311,7 @@ public:
   procedures& add(const procedure<Name, R(Args...)>& what, F fn) {
     static_assert(std::is_invocable_r_v<R, const F&, Args...>,
                   "the function does not have the signature of the procedure");
+    what.check_inspect();
     refuse_null(fn, "add as a procedure");
     auto shared =
         std::make_shared<const std::function<R(Args...)>>(std::move(fn));

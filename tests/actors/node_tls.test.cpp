@@ -16,6 +16,7 @@
 
 #include <caf/io/middleman.hpp>
 
+#include <cstdlib>
 #include <fstream>
 
 #if TROUPE_TLS
@@ -367,8 +368,28 @@ TEST_CASE("an OpenSSL module without certificates, which would let in anybody, "
   }
 }
 
-TEST_CASE("the script of certificates says what it wants", "[node_tls]") {
-  CHECK_FALSE(runs(TROUPE_CERTIFICATES));
+TEST_CASE("the script of certificates says what it wants, and what was "
+          "interrupted begins anew",
+          "[node_tls]") {
+  test::gate_folder folder;
+  auto said = [&](const std::string& arguments, int status) {
+    auto out = folder.file("said");
+    auto code = std::system((std::string{TROUPE_CERTIFICATES} + ' ' + arguments
+                             + " >" + out + " 2>&1")
+                                .c_str());
+    CHECK(WEXITSTATUS(code) == status);
+    return text_of(out);
+  };
+  auto place = folder.file("certificates");
+  CHECK_THAT(said("", 2), Catch::StartsWith("usage: "));
+  CHECK_THAT(said(place + " soon", 2), Catch::Contains("DAYS = 'soon'"));
+  CHECK_THAT(said(place + " 0", 2), Catch::Contains("DAYS = '0'"));
+  // Later than openssl can say.
+  CHECK_THAT(said(place + " 99999999999999", 1),
+             Catch::Contains("cannot run openssl req"));
+  CHECK_THAT(said(place, 0), Catch::StartsWith("made "));
+  REQUIRE(runs("rm " + place + "/ca.pem"));
+  CHECK_THAT(said(place, 1), Catch::Contains("ca.pem, is not there"));
 }
 
 #endif

@@ -98,6 +98,27 @@ TEST_CASE("nothing is encoded as nothing", "[procedure]") {
   CHECK(troupe::compat::decode({}));
 }
 
+namespace {
+
+struct no_inspect {
+  int value = 0;
+};
+
+} // namespace
+
+TEST_CASE(
+    "what belongs to one actor system, or has no inspect, does not travel",
+    "[procedure]") {
+  STATIC_REQUIRE(troupe::can_leave_process<int, std::string, test::point>);
+  STATIC_REQUIRE_FALSE(troupe::can_leave_process<int, caf::message>);
+  STATIC_REQUIRE_FALSE(troupe::can_leave_process<caf::error>);
+  STATIC_REQUIRE_FALSE(troupe::can_leave_process<caf::actor>);
+  STATIC_REQUIRE(troupe::compat::encodable<int, std::string, test::point>);
+#if !TROUPE_CAF_1
+  STATIC_REQUIRE_FALSE(troupe::compat::encodable<int, no_inspect>);
+#endif
+}
+
 // -- functions ----------------------------------------------------------------
 
 TEST_CASE("a function is called with bytes and answers with bytes",
