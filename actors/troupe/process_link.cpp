@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "troupe/dispatcher.hpp"
+#include "troupe/final_failure.hpp"
 #include "troupe/readable.hpp"
 #include "troupe/remote_failure.hpp"
 #include "troupe/timer.hpp"
@@ -76,8 +77,8 @@ std::string process_room::why_not_again(const request_key& which) const {
   std::lock_guard guard{mutex_};
   for (const auto& x : losses_)
     if (x.who == which && x.count >= settings.max_lost)
-      return fmt::format("it has ended {} worker processes ({})", x.count,
-                         x.why);
+      return fmt::format("it has ended {} worker process{} ({})", x.count,
+                         x.count == 1 ? "" : "es", x.why);
   return {};
 }
 
@@ -237,10 +238,10 @@ void process_link::refuse(const procedure_info& what,
     return;
   key.arguments = hash_of(what, arguments);
   if (auto why = room_.why_not_again(key); !why.empty())
-    throw failure{
+    throw final_failure{
         ec::worker_lost,
         fmt::format("procedure '{}' is not run again: {}", what.name, why),
-        true};
+        true, key.owner};
 }
 
 compat::byte_buffer
@@ -284,6 +285,11 @@ std::exception_ptr process_link::note_lost(const procedure_info& what,
   auto text = lost.text;
   if (attempt > 1)
     text += "; it had been run twice, since it is idempotent";
+  // Now, and not when it comes again, so that nobody waits for that.
+  if (auto why = room_.why_not_again(key); !why.empty())
+    return std::make_exception_ptr(final_failure{
+        ec::worker_lost, fmt::format("{}; it is not run again: {}", text, why),
+        true, key.owner});
   return std::make_exception_ptr(failure{ec::worker_lost, text, true});
 }
 

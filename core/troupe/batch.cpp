@@ -12,6 +12,7 @@
 
 #include "troupe/call_time.hpp"
 #include "troupe/dispatcher.hpp"
+#include "troupe/final_failure.hpp"
 #include "troupe/trace.hpp"
 #include "troupe/wait_graph.hpp"
 #include "troupe/worker_cell.hpp"
@@ -57,6 +58,17 @@ bool has_begun(const std::exception_ptr& attempt) {
     return err.started();
   } catch (...) {
     return true;
+  }
+}
+
+// Whether whoever made the call says that there must be no other attempt.
+bool was_last(const std::exception_ptr& attempt, const batch& owner) {
+  try {
+    std::rethrow_exception(attempt);
+  } catch (const final_failure& err) {
+    return err.is_final_for(owner);
+  } catch (...) {
+    return false;
   }
 }
 
@@ -401,6 +413,8 @@ bool batch::retry_later(const std::exception_ptr& exception,
   if (!more || !more->retry)
     return false;
   auto& book = *more->retry;
+  if (was_last(exception, *this))
+    return false;
   try {
     if (book.policy->when && !book.policy->when(exception))
       return false;

@@ -199,8 +199,10 @@ TEST_CASE("one that has ended its share of processes is named, also when it "
       failure_of(c.pool.map(c.folder.errands(3'000, 1'500, "kill"), run_errand)
                      .retry({.attempts = 6, .backoff = 0ms}));
   CHECK(lost.code == ec::worker_lost);
-  CHECK_THAT(lost.text, Catch::Contains("'run_errand' is not run again")
-                            && Catch::Contains("3 worker processes"));
+  CHECK_THAT(lost.text, Catch::Contains("'run_errand' was lost with")
+                            && Catch::Contains("it is not run again: it has "
+                                               "ended 3 worker processes")
+                            && Catch::EndsWith("after 3 attempts"));
   auto made = c.folder.made();
   CHECK(made_twice(made) == std::vector{1'500});
   CHECK(made[1'500] == 3);

@@ -274,16 +274,27 @@ TEST_CASE("a request that has ended its share of processes is not run again, "
           "[process_pool]") {
   crew c{{.processes = 1, .max_lost = 3}};
   test::gate_folder folder;
+  auto asked = 0;
   auto op = c.pool.call(test::end_counted, folder.file("letters"))
-                .retry({.attempts = 6, .backoff = 1ms})
+                .retry({.attempts = 6,
+                        .backoff = 1ms,
+                        .when =
+                            [&](const auto&) {
+                              ++asked;
+                              return true;
+                            }})
                 .label("poison");
   auto lost = failure_of(std::move(op));
   CHECK(lost.code == ec::worker_lost);
   CHECK_THAT(lost.text,
-             Catch::Contains("'end_counted' is not run again")
-                 && Catch::Contains("3 worker processes (SIGABRT, SIGABRT, "
+             Catch::Contains("'end_counted' was lost with worker process")
+                 && Catch::Contains("it is not run again: it has ended 3 "
+                                    "worker processes (SIGABRT, SIGABRT, "
                                     "SIGABRT)")
-                 && Catch::Contains("poison"));
+                 && Catch::Contains("poison")
+                 && Catch::EndsWith("after 3 attempts"));
+  // It has not waited for another attempt in vain.
+  CHECK(asked == 2);
   CHECK(letters_in(folder.file("letters")) == 3);
 }
 

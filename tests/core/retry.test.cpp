@@ -3,6 +3,7 @@
 
 #include "troupe/dispatcher.hpp"
 
+#include "troupe/final_failure.hpp"
 #include "troupe/map_batch.hpp"
 #include "troupe/run_batch.hpp"
 
@@ -150,6 +151,45 @@ TEST_CASE("a predicate that throws means no", "[retry]") {
                                  policy));
   CHECK_THROWS_AS(get(started), std::logic_error);
   CHECK(calls == 1);
+}
+
+TEST_CASE("a request whose failure is final is not tried again, and nobody is "
+          "asked about it",
+          "[retry]") {
+  thread_crew crew{1};
+  auto calls = 0;
+  auto asked = 0;
+  auto started = crew.start(
+      with(make_batch([&] {
+             ++calls;
+             throw troupe::final_failure{ec::worker_lost, "it must not", true,
+                                         troupe::worker_cell::current_batch()};
+           }),
+           {.attempts = 5, .backoff = 0ns, .when = [&](const auto&) {
+              ++asked;
+              return true;
+            }}));
+  CHECK(test::failure_in([&] { get(started); })->code() == ec::worker_lost);
+  CHECK(calls == 1);
+  CHECK(asked == 0);
+  CHECK(batch_of(started).attempts(0) == 1);
+}
+
+TEST_CASE("the final failure of another request does not keep one from being "
+          "tried again",
+          "[retry]") {
+  thread_crew crew{1};
+  auto calls = 0;
+  auto other = make_batch([] {});
+  auto started = crew.start(with(make_batch([&] {
+                                   if (++calls < 3)
+                                     throw troupe::final_failure{
+                                         ec::worker_lost, "the other must not",
+                                         true, &batch_of(other)};
+                                   return calls;
+                                 }),
+                                 {.backoff = 0ns}));
+  CHECK(get(started) == 3);
 }
 
 TEST_CASE("each element of a map has its own attempts", "[retry]") {
