@@ -9,6 +9,7 @@
 
 #include "troupe/dispatcher.hpp"
 #include "troupe/messages.hpp"
+#include "troupe/readable.hpp"
 
 namespace troupe {
 
@@ -178,9 +179,10 @@ private:
         x.kind = wire::answer_kind::failed;
         x.code = static_cast<std::uint8_t>(ec::too_large);
         x.started = true;
-        x.text = fmt::format("the result of procedure '{}' is {} bytes, more "
-                             "than max_message = {} bytes",
-                             head.name, call.result.size(), max_message_);
+        auto [has, most] = readable_bytes(call.result.size(), max_message_);
+        x.text = fmt::format("the result of procedure '{}' is {}, more than "
+                             "max_message = {}",
+                             head.name, has, most);
       } else {
         x.result = std::move(call.result);
       }

@@ -148,12 +148,12 @@ std::size_t node_room::make(context& ctx, const procedure_info& what,
     if (size > settings.max_message) {
       if (n > 0)
         break;
-      calls[0].failure = std::make_exception_ptr(failure{
-          ec::too_large,
-          fmt::format("the arguments of procedure '{}' are {}, more than "
-                      "max_message = {}; it was not called",
-                      what.name, readable_bytes(size),
-                      readable_bytes(settings.max_message))});
+      auto [has, most] = readable_bytes(size, settings.max_message);
+      calls[0].failure = std::make_exception_ptr(
+          failure{ec::too_large,
+                  fmt::format("the arguments of procedure '{}' are {}, more "
+                              "than max_message = {}; it was not called",
+                              what.name, has, most)});
       return 1;
     }
     bytes += size;

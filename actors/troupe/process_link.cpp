@@ -228,12 +228,13 @@ void process_link::refuse(const procedure_info& what,
                           const compat::byte_buffer& arguments,
                           request_key& key) const {
   const auto& settings = room_.settings;
-  if (arguments.size() > settings.max_message)
+  if (arguments.size() > settings.max_message) {
+    auto [has, most] = readable_bytes(arguments.size(), settings.max_message);
     throw failure{ec::too_large,
                   fmt::format("the arguments of procedure '{}' are {}, more "
                               "than max_message = {}; it was not called",
-                              what.name, readable_bytes(arguments.size()),
-                              readable_bytes(settings.max_message))};
+                              what.name, has, most)};
+  }
   if (!key.may_come_again() || !room_.has_losses())
     return;
   key.arguments = hash_of(what, arguments);
@@ -319,14 +320,15 @@ process_link::call_once(context& ctx, const procedure_info& what,
   case frame_status::interrupted:
     throw_stopped(ctx, what, process.get(), *stop);
   case frame_status::too_large:
-    throw_misbehaved(what, *process, "sent more than it was allowed to");
+    throw_misbehaved(what, *process, "sent more than it was allowed to", true);
   case frame_status::garbage:
-    throw_misbehaved(what, *process, "sent what is not an answer");
+    throw_misbehaved(what, *process, "sent what is not an answer", true);
   default:
     throw_lost(what, *process);
   }
   if (answer.kind != frame_kind::answer)
-    throw_misbehaved(what, *process, "sent something else than an answer");
+    throw_misbehaved(what, *process, "sent something else than an answer",
+                     true);
   count_answers(process, 1);
   return read_answer(what, *process, std::as_bytes(std::span{answer.meta}),
                      std::move(answer.body));
@@ -371,12 +373,10 @@ compat::byte_buffer process_link::read_answer(const procedure_info& what,
                               ::getpid(), program_invocation_short_name,
                               what.text(), place(process), text)};
   case answer_status::too_large:
-    throw failure{ec::too_large,
-                  fmt::format("the result of procedure '{}' is {}, more than "
-                              "max_message = {}",
-                              what.name, text,
-                              readable_bytes(room_.settings.max_message)),
-                  true};
+    throw failure{
+        ec::too_large,
+        fmt::format("the result of procedure '{}' is {}", what.name, text),
+        true};
   default:
     throw failure{ec::bad_message,
                   fmt::format("{} refuses the call: {}", place(process), text)};
@@ -454,15 +454,16 @@ private:
       link_.throw_stopped(ctx_, what_, process_.get(), *stop_);
     case frame_status::too_large:
       link_.throw_misbehaved(what_, *process_,
-                             "sent more than it was allowed to");
+                             "sent more than it was allowed to", true);
     case frame_status::garbage:
-      link_.throw_misbehaved(what_, *process_, "sent what is not an answer");
+      link_.throw_misbehaved(what_, *process_, "sent what is not an answer",
+                             true);
     default:
       link_.throw_lost(what_, *process_);
     }
     if (answer.kind != frame_kind::answers)
       link_.throw_misbehaved(what_, *process_,
-                             "sent something else than answers");
+                             "sent something else than answers", true);
     finish(std::move(answer));
   }
 
@@ -512,7 +513,7 @@ private:
       take(std::as_bytes(std::span{answer.meta}), std::move(answer.body));
     if (!well || done_ != page_.begun())
       link_.throw_misbehaved(what_, *process_,
-                             "left answers that make no sense");
+                             "left answers that make no sense", true);
     link_.count_answers(process_, done_);
   }
 
@@ -657,7 +658,7 @@ process_link::ensure_ready(context& ctx, const procedure_info& what,
     char byte = 0;
     auto got = ::recv(process->socket(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (got > 0)
-      throw_misbehaved(what, *process, "spoke before it was asked");
+      throw_misbehaved(what, *process, "spoke before it was asked", false);
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
       return process;
     // It has ended since the last call, and this one has not begun: take
@@ -694,28 +695,30 @@ bool process_link::await_ready(context& ctx, const procedure_info& what,
   case frame_status::interrupted:
     throw_stopped(ctx, what, &process, stop);
   case frame_status::ended:
-    if (!process.wait_for_end(room_.settings.kill_grace) || !last_attempt)
+    if (!process.wait_for_end(room_.settings.kill_grace))
       end(process);
     if (!last_attempt) {
-      drop_failed_start();
+      drop_failed_start(process, room_.lost);
       return false;
     }
     throw_not_ready(
-        what, process,
+        what, process, room_.lost,
         fmt::format("ended before it took calls: {}", process.end_text()));
   case frame_status::timed_out:
-    throw_not_ready(what, process,
+    throw_not_ready(what, process, room_.ended,
                     fmt::format("did not say within {} that it takes calls",
                                 to_text(room_.settings.start_timeout)));
   default:
-    throw_not_ready(what, process, "sent something that is no greeting");
+    throw_not_ready(what, process, room_.ended,
+                    "sent something that is no greeting");
   }
   std::uint32_t theirs = 0;
   if (hello.kind != frame_kind::ready
       || !compat::decode(std::as_bytes(std::span{hello.meta}), theirs))
-    throw_not_ready(what, process, "sent something that is no greeting");
+    throw_not_ready(what, process, room_.ended,
+                    "sent something that is no greeting");
   if (theirs != frame_version)
-    throw_not_ready(what, process,
+    throw_not_ready(what, process, room_.ended,
                     fmt::format("speaks version {}, and this side {}", theirs,
                                 frame_version));
   process.ready.store(true);
@@ -724,8 +727,12 @@ bool process_link::await_ready(context& ctx, const procedure_info& what,
   return true;
 }
 
-void process_link::drop_failed_start() noexcept {
-  room_.lost.fetch_add(1, std::memory_order_relaxed);
+// Ends a process that was of no use. `counts_as`: as lost where it has ended by
+// itself, else as ended.
+void process_link::drop_failed_start(
+    worker_process& process, std::atomic<std::uint64_t>& counts_as) noexcept {
+  end(process);
+  counts_as.fetch_add(1, std::memory_order_relaxed);
   std::lock_guard guard{mutex_};
   note_failed_start();
 }
@@ -783,21 +790,23 @@ void process_link::throw_stopped(context& ctx, const procedure_info& what,
       process != nullptr};
 }
 
+// `called`: whether a call was sent to it, which may have begun then.
 void process_link::throw_misbehaved(const procedure_info& what,
                                     worker_process& process,
-                                    const std::string& how) {
+                                    const std::string& how, bool called) {
   end(process);
   room_.ended.fetch_add(1, std::memory_order_relaxed);
   throw failure{ec::bad_message,
                 fmt::format("procedure '{}' failed: {} {}, and was ended",
-                            what.name, place(process), how)};
+                            what.name, place(process), how),
+                called};
 }
 
 void process_link::throw_not_ready(const procedure_info& what,
                                    worker_process& process,
+                                   std::atomic<std::uint64_t>& counts_as,
                                    const std::string& how) {
-  end(process);
-  drop_failed_start();
+  drop_failed_start(process, counts_as);
   throw failure{ec::worker_lost,
                 fmt::format("procedure '{}' was not called: {} {}; does its "
                             "main call troupe::run_if_worker first?",

@@ -165,7 +165,8 @@ private:
   bool await_ready(context& ctx, const procedure_info& what,
                    worker_process& process, const stopper& stop,
                    bool last_attempt);
-  void drop_failed_start() noexcept;
+  void drop_failed_start(worker_process& process,
+                         std::atomic<std::uint64_t>& counts_as) noexcept;
   void wait_out_backoff(context& ctx, const procedure_info& what,
                         const stopper& stop);
   using request_key = process_room::request_key;
@@ -196,9 +197,10 @@ private:
                                   worker_process* process, const stopper& stop);
   [[noreturn]] void throw_misbehaved(const procedure_info& what,
                                      worker_process& process,
-                                     const std::string& how);
+                                     const std::string& how, bool called);
   [[noreturn]] void throw_not_ready(const procedure_info& what,
                                     worker_process& process,
+                                    std::atomic<std::uint64_t>& counts_as,
                                     const std::string& how);
   std::string place(const worker_process& process) const;
   void note_failed_start() noexcept;

@@ -48,8 +48,8 @@ struct process_options {
   /// How long a process has to end after SIGTERM, before SIGKILL. A guess.
   std::chrono::nanoseconds kill_grace = std::chrono::milliseconds{200};
 
-  /// How long a process may take until it takes calls. A guess: a hundred times
-  /// what it needs.
+  /// How long a process may take until it takes calls: from 1ms. A guess: a
+  /// hundred times what it needs.
   std::chrono::nanoseconds start_timeout = std::chrono::seconds{10};
 
   /// The most requests of a `map` that travel in one message, if they are tiny:
@@ -99,7 +99,8 @@ struct process_stats {
   std::uint64_t started = 0;
   /// Ended by themselves: crashed, exited, or killed by somebody.
   std::uint64_t lost = 0;
-  /// Ended by the pool, to stop a call or for misbehaving.
+  /// Ended by the pool: to stop a call, for misbehaving, or because they did
+  /// not take calls within `start_timeout`.
   std::uint64_t ended = 0;
   /// Replaced after `max_requests_per_worker`.
   std::uint64_t recycled = 0;

@@ -25,6 +25,7 @@
 
 #include "troupe/call_page.hpp"
 #include "troupe/frame.hpp"
+#include "troupe/readable.hpp"
 #include "troupe/worker_process.hpp"
 
 namespace troupe {
@@ -66,6 +67,23 @@ void watch_parent(pid_t parent) {
   if (::getpgrp() == ::getpid())
     ::kill(0, SIGKILL);
   ::_exit(1);
+}
+
+// The most bytes of what an exception says that travel; a node passes on no
+// more, either.
+constexpr std::size_t longest_text = 64 * 1024;
+
+// Leaves the beginning of a text that is too long, and says so.
+std::string shortened(std::string text) {
+  if (text.size() <= longest_text)
+    return text;
+  auto note = fmt::format("... ({})", exact_bytes(text.size()));
+  auto kept = longest_text - note.size();
+  // Not half of a character.
+  for (int i = 0; i < 3 && (text[kept] & 0xC0) == 0x80; ++i)
+    --kept;
+  text.resize(kept);
+  return text += note;
 }
 
 // Type and message of the exception that is being handled.
@@ -209,10 +227,13 @@ private:
         made.status = answer_status::threw;
         std::tie(made.type, made.text) = current_exception_text();
       }
+      made.type = shortened(std::move(made.type));
+      made.text = shortened(std::move(made.text));
     }
     if (made.result.size() > max_message_) {
       made.status = answer_status::too_large;
-      made.text = fmt::format("{} bytes", made.result.size());
+      auto [has, most] = readable_bytes(made.result.size(), max_message_);
+      made.text = fmt::format("{}, more than max_message = {}", has, most);
       made.result = {};
     }
     // What was printed belongs to this request.

@@ -58,4 +58,19 @@ std::string readable_bytes(std::uint64_t size) {
              : fmt::format("{} MiB", size / (1024 * 1024));
 }
 
+std::pair<std::string, std::string> readable_bytes(std::uint64_t one,
+                                                   std::uint64_t other) {
+  std::pair result{readable_bytes(one), readable_bytes(other)};
+  if (one != other && result.first == result.second)
+    result = {exact_bytes(one), exact_bytes(other)};
+  return result;
+}
+
+std::string exact_bytes(std::uint64_t size) {
+  auto digits = std::to_string(size);
+  for (auto at = digits.size(); at > 3;)
+    digits.insert(at -= 3, 1, ',');
+  return digits + " bytes";
+}
+
 } // namespace troupe

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 namespace troupe {
 
@@ -23,5 +24,13 @@ std::string readable_share(double share);
 
 /// Returns a size, such as "900 bytes" or "64 KiB", rounded down.
 std::string readable_bytes(std::uint64_t size);
+
+/// Returns two sizes that are compared: as above, or exact, such as "100,010
+/// bytes", if that would make two different ones read alike.
+std::pair<std::string, std::string> readable_bytes(std::uint64_t one,
+                                                   std::uint64_t other);
+
+/// Returns a size in bytes, with commas between its thousands.
+std::string exact_bytes(std::uint64_t size);
 
 } // namespace troupe

@@ -583,6 +583,22 @@ TEST_CASE("arguments that do not decode on a node are refused there",
                  && Catch::Contains("node 'other'"));
 }
 
+TEST_CASE("an exception arrives from a node, however long its text is",
+          "[node_pool]") {
+  hall h;
+  auto node = start_node(h.pool.port(), "a");
+  auto pid = h.pool.call(test::process_id).get();
+  try {
+    h.pool.call(test::fail, std::string(17'000'000, 'x')).get();
+    FAIL("it returned");
+  } catch (const troupe::remote_failure& why) {
+    CHECK(why.started());
+    CHECK(why.message().size() == 64 * 1024);
+    CHECK_THAT(why.message(), Catch::EndsWith("x... (17,000,000 bytes)"));
+  }
+  CHECK(h.pool.call(test::process_id).get() == pid);
+}
+
 TEST_CASE("arguments that are too large are not sent to a node",
           "[node_pool]") {
   hall h{{.max_message = 1000}};
@@ -696,6 +712,8 @@ TEST_CASE("node options out of range are refused", "[node_pool]") {
   CHECK(refused({.timeout = 2min}, "node_options.timeout"));
   CHECK(refused({.heartbeat = 30s}, "node_options.heartbeat"));
   CHECK(refused({.max_message = 0}, "node_options.max_message"));
+  CHECK(refused({.max_queued = 0}, "node_options.max_queued = 0"));
+  CHECK(refused({.drain_timeout = -1s}, "node_options.drain_timeout = -1s"));
   CHECK(refused({.window = 1000}, "node_options.window"));
 }
 

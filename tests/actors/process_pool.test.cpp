@@ -11,6 +11,7 @@
 #include "programs.hpp"
 #include "test_procedures.hpp"
 
+#include "troupe/escape.hpp"
 #include "troupe/process_pool.hpp"
 #include "troupe/worker_process.hpp"
 
@@ -426,6 +427,19 @@ TEST_CASE("arguments that are too large are not sent", "[process_pool]") {
   CHECK(c.pool.call(test::process_id).get() == pid);
 }
 
+TEST_CASE("sizes of which one is hardly too large can be told apart",
+          "[process_pool]") {
+  crew c{{.processes = 1, .max_message = 100'000}};
+  for (const auto& large :
+       {failure_of(c.pool.call(test::echo, std::string(100'000, 'x'))),
+        failure_of(c.pool.call(test::letters, 100'000))}) {
+    CHECK(large.code == ec::too_large);
+    CHECK_THAT(large.text,
+               Catch::Matches(".* (is|are) 100,00[1-9] bytes, more than "
+                              "max_message = 100,000 bytes.*"));
+  }
+}
+
 TEST_CASE("a result that is too large is not sent", "[process_pool]") {
   crew c{{.processes = 1, .max_message = 1000}};
   auto pid = c.pool.call(test::process_id).get();
@@ -539,7 +553,15 @@ TEST_CASE("options out of range are refused", "[process_pool]") {
     }
   };
   CHECK(refused({.processes = 0}, "process_options.processes = 0"));
-  CHECK(refused({.max_run_time = -1ns}, "max_run_time"));
+  CHECK(refused({.max_run_time = -1s}, "process_options.max_run_time = -1s"));
+  CHECK(refused({.max_queued = 0}, "process_options.max_queued = 0"));
+  CHECK(refused({.spin = -1ns}, "process_options.spin = -1ns"));
+  CHECK(
+      refused({.drain_timeout = -1ms}, "process_options.drain_timeout = -1ms"));
+  CHECK(refused({.kill_grace = -1s}, "process_options.kill_grace = -1s"));
+  CHECK(refused({.start_timeout = 0s}, "process_options.start_timeout = 0s"));
+  CHECK(
+      refused({.start_timeout = 999us}, "(accepted: a duration from 1ms to "));
   CHECK(refused({.max_message = 0}, "max_message"));
   CHECK(refused({.max_message = std::uint64_t{1} << 32}, "max_message"));
   CHECK(refused({.max_lost = 0}, "max_lost"));
@@ -564,6 +586,9 @@ TEST_CASE("a process that never takes calls is given up", "[process_pool]") {
   auto lost = failure_of(c.pool.call(test::add, 1, 1));
   CHECK(lost.code == ec::worker_lost);
   CHECK_THAT(lost.text, Catch::Contains("did not say within 1ms"));
+  auto seen = c.pool.processes();
+  CHECK(seen.ended == 1);
+  CHECK(seen.lost == 0);
 }
 
 TEST_CASE("a call that waits for its process is cancelled at once",
@@ -581,6 +606,9 @@ TEST_CASE("a process that greets with something else is ended",
   auto lost = failure_of(c.pool.call(test::add, 1, 1));
   CHECK(lost.code == ec::worker_lost);
   CHECK_THAT(lost.text, Catch::Contains("no greeting"));
+  auto seen = c.pool.processes();
+  CHECK(seen.ended == 1);
+  CHECK(seen.lost == 0);
 }
 
 TEST_CASE("a process that speaks before it is asked is ended",
@@ -590,10 +618,61 @@ TEST_CASE("a process that speaks before it is asked is ended",
   c.pool.call(test::chatter, folder.path()).get();
   folder.open();
   folder.await_arrival();
-  auto bad = failure_of(c.pool.call(test::add, 1, 1));
-  CHECK(bad.code == ec::bad_message);
-  CHECK_THAT(bad.text, Catch::Contains("spoke before it was asked"));
+  try {
+    c.pool.call(test::add, 1, 1).get();
+    FAIL("it was called");
+  } catch (const troupe::failure& bad) {
+    CHECK(bad.code() == ec::bad_message);
+    CHECK_FALSE(bad.started());
+    CHECK_THAT(bad.what(), Catch::Contains("spoke before it was asked"));
+  }
   CHECK(c.pool.call(test::add, 1, 1).get() == 2);
+}
+
+TEST_CASE("a call whose answer makes no sense may have run", "[process_pool]") {
+  crew c{{.processes = 1}};
+  auto travels = GENERATE(false, true);
+  CAPTURE(travels);
+  try {
+    if (travels)
+      c.pool.map(std::vector{1}, test::babble).get();
+    else
+      c.pool.call(test::babble, 1).get();
+    FAIL("it was understood");
+  } catch (const troupe::failure& bad) {
+    CHECK(bad.code() == ec::bad_message);
+    CHECK(bad.started());
+    CHECK_THAT(bad.what(), Catch::Contains("sent what is not an answer"));
+  }
+  CHECK(c.pool.processes().ended == 1);
+}
+
+// A text without its end, which says how long it was, and whose last character
+// is whole.
+TEST_CASE("an exception arrives, however long its text is", "[process_pool]") {
+  crew c{{.processes = 1}};
+  auto pid = c.pool.call(test::process_id).get();
+  auto travels = GENERATE(false, true);
+  CAPTURE(travels);
+  std::string text;
+  while (text.size() < 17'000'001)
+    text += "äöü";
+  try {
+    if (travels)
+      c.pool.map(std::vector{text}, test::fail).get();
+    else
+      c.pool.call(test::fail, text).get();
+    FAIL("it returned");
+  } catch (const troupe::remote_failure& why) {
+    CHECK(why.started());
+    CHECK(why.type_name() == "std::out_of_range");
+    CHECK(why.message().size() <= 64 * 1024);
+    CHECK(why.message().size() > 64 * 1024 - 4);
+    CHECK_THAT(why.message(), Catch::StartsWith("äöü")
+                                  && Catch::EndsWith("... (17,000,004 bytes)"));
+    CHECK(troupe::valid_utf8(why.message()) == why.message());
+  }
+  CHECK(c.pool.call(test::process_id).get() == pid);
 }
 
 TEST_CASE("a worker process that no pool started says so", "[process_pool]") {

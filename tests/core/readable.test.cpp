@@ -51,6 +51,22 @@ TEST_CASE("sizes keep at least two digits", "[readable]") {
   CHECK(readable_bytes(10 * 1024 * 1024) == "10 MiB");
 }
 
+TEST_CASE("two sizes that are compared do not read alike", "[readable]") {
+  using texts = std::pair<std::string, std::string>;
+  CHECK(readable_bytes(2'000, 1'000) == texts{"2000 bytes", "1000 bytes"});
+  CHECK(readable_bytes(200'000, 100'000) == texts{"195 KiB", "97 KiB"});
+  CHECK(readable_bytes(100'010, 100'000)
+        == texts{"100,010 bytes", "100,000 bytes"});
+  CHECK(readable_bytes(123'456'789, 123'000'000)
+        == texts{"123,456,789 bytes", "123,000,000 bytes"});
+  CHECK(readable_bytes(100'000, 100'000) == texts{"97 KiB", "97 KiB"});
+  CHECK(troupe::exact_bytes(0) == "0 bytes");
+  CHECK(troupe::exact_bytes(999) == "999 bytes");
+  CHECK(troupe::exact_bytes(1'000) == "1,000 bytes");
+  CHECK(troupe::exact_bytes(~std::uint64_t{0})
+        == "18,446,744,073,709,551,615 bytes");
+}
+
 TEST_CASE("a time that is told roughly has no more digits than anybody needs",
           "[readable]") {
   CHECK(troupe::about(36'400ms) == "36s");

@@ -115,6 +115,9 @@ inline constexpr troupe::procedure<"hold_counted", int(std::string folder)>
 /// Later, when the FIFO "open" says so, sends what nobody has asked for.
 inline constexpr troupe::procedure<"chatter", void(std::string folder)> chatter;
 
+/// Sends what is no answer, and returns.
+inline constexpr troupe::procedure<"babble", int(int)> babble;
+
 /// Is not known anywhere.
 inline constexpr troupe::procedure<"nowhere", int()> nowhere;
 
@@ -221,6 +224,11 @@ inline troupe::procedures all_procedures() {
            [](const std::string& folder) {
              append_letter(folder + "/letters");
              return pass_gate(folder);
+           })
+      .add(babble,
+           [](int x) {
+             static_cast<void>(::write(3, "hello, this is no answer", 24));
+             return x;
            })
       .add(chatter, [](std::string folder) {
         std::thread{[folder = std::move(folder)] {
