@@ -39,6 +39,8 @@ void check(const caf::actor_system& system, const node_options& options) {
               longest_message);
   check_count("node_options.window", options.window, std::uint64_t{1} << 20,
               std::uint64_t{1} << 30);
+  check_common("node_options", options.max_queued, options.spin,
+               options.drain_timeout);
   if (!system.has_middleman())
     refuse_option(
         "a node_pool takes a system that takes part in the network: call "

@@ -5,7 +5,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace troupe {
 
@@ -18,11 +20,17 @@ inline constexpr std::uint64_t longest_message = 0xFFFF'FFFF;
 /// Throws `failure` with `ec::invalid_option`, which names key, value and what
 /// is accepted, if a member of the options is out of range. `key` is its whole
 /// name, such as "node_options.window".
-void check_count(const char* key, std::uint64_t value, std::uint64_t least,
+void check_count(std::string_view key, std::uint64_t value, std::uint64_t least,
                  std::uint64_t most);
 
-void check_duration(const char* key, std::chrono::nanoseconds value,
+void check_duration(std::string_view key, std::chrono::nanoseconds value,
                     std::chrono::nanoseconds least,
                     std::chrono::nanoseconds most);
+
+/// As above, of what these options have from `pool_options`, so that the text
+/// names the member that was set. `owner` is the name of their type.
+void check_common(std::string_view owner, std::optional<std::size_t> max_queued,
+                  std::optional<std::chrono::nanoseconds> spin,
+                  std::optional<std::chrono::nanoseconds> drain_timeout);
 
 } // namespace troupe

@@ -31,13 +31,18 @@ void check(const process_options& options) {
   constexpr auto most_time = defaults::duration_limit;
   check_duration("process_options.kill_grace", options.kill_grace, none,
                  most_time);
-  check_duration("process_options.start_timeout", options.start_timeout, none,
-                 most_time);
+  check_duration("process_options.start_timeout", options.start_timeout,
+                 std::chrono::milliseconds{1}, most_time);
   check_count("process_options.max_message", options.max_message, 1,
               longest_message);
   check_count("process_options.max_together", options.max_together, 1,
               1'000'000);
   check_count("process_options.max_lost", options.max_lost, 1, 0xFFFF'FFFF);
+  check_common("process_options", options.max_queued, options.spin,
+               options.drain_timeout);
+  if (options.max_run_time)
+    check_duration("process_options.max_run_time", *options.max_run_time, none,
+                   most_time);
   if (options.processes)
     check_count("process_options.processes", *options.processes, 1,
                 defaults::workers_limit);
