@@ -97,7 +97,12 @@ int main(int argc, char** argv) {
     return 2;
   }
   caf::actor_system sys{cfg};
-  if (cfg.threads)
-    return call_all(troupe::pool{sys, {.procedures = known}});
-  return call_all(troupe::process_pool{sys, known, {.name = "isolate"}});
+  try {
+    if (cfg.threads)
+      return call_all(troupe::pool{sys, {.procedures = known}});
+    return call_all(troupe::process_pool{sys, known, {.name = "isolate"}});
+  } catch (const troupe::failure& why) {
+    std::cerr << "isolate: " << why.what() << '\n';
+    return why.code() == troupe::ec::invalid_option ? 2 : 1;
+  }
 }

@@ -49,6 +49,16 @@ TEST_CASE("on threads isolate does not survive", "[isolate]") {
   CHECK(end.out.empty());
 }
 
+TEST_CASE("isolate refuses a size that a process pool cannot have",
+          "[isolate]") {
+  auto end = test::run(isolate({"--troupe.pools.isolate.workers=auto"}));
+  CHECK(end.status == 2);
+  CHECK(end.out.empty());
+  REQUIRE(test::lines(end.err).size() == 1);
+  CHECK_THAT(end.err, Catch::StartsWith(
+                          "isolate: troupe.pools.isolate.workers = 'auto'"));
+}
+
 TEST_CASE("isolate takes no argument that it does not know", "[isolate]") {
   auto end = test::run(isolate({"--treads"}));
   CHECK(end.status == 2);
