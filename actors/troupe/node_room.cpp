@@ -425,8 +425,9 @@ void node_room::take_in(const node_session& session) {
   ++counts_.joined;
   announce_size();
   write_log(log_level::info, settings.pool,
-            fmt::format("node '{}' ({}) has joined with {} slots", session.name,
-                        session.place, session.slots));
+            fmt::format("node '{}' ({}) has joined with {} slot{}",
+                        session.name, session.place, session.slots,
+                        session.slots == 1 ? "" : "s"));
 }
 
 void node_room::count_refused(std::uint64_t n) {

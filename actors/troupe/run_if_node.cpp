@@ -23,8 +23,8 @@
 
 #include "troupe/config.hpp"
 #include "troupe/messages.hpp"
-#include "troupe/node_agent.hpp"
 #include "troupe/node_address.hpp"
+#include "troupe/node_agent.hpp"
 #include "troupe/node_network.hpp"
 #include "troupe/run_if_worker.hpp"
 #include "troupe/unique_fd.hpp"
@@ -282,9 +282,10 @@ private:
     hooks.on_welcome = [&](const wire::welcome_message& hello) {
       result.welcomed = true;
       first.reset();
-      say(fmt::format("in the pool '{}' ({}) at {}, as '{}' with {} processes",
+      say(fmt::format("in the pool '{}' ({}) at {}, as '{}' with {} process{}",
                       hello.pool, hello.place, to_text(how_.connect),
-                      hello_.name, hello_.slots));
+                      hello_.name, hello_.slots,
+                      hello_.slots == 1 ? "" : "es"));
     };
     hooks.on_end = [&](const stay_end& how) {
       result.end = how;
