@@ -118,7 +118,12 @@ struct process_stats {
 ///         `deadline_exceeded` after `max_run_time`. `too_large`.
 /// Time:   where an operation is cancelled, or its deadline passes, a running
 ///         call is ended with its process. Processes are gone within 100 ms of
-///         this program's end, however it ends.
+///         this program's end, however it ends; and with a process all of its
+///         process group. What has begun a group or a session of its own over
+///         there (setsid, daemons) goes on.
+/// Limits: a program that ignores SIGCHLD, or waits for any child (waitpid(-1),
+///         wait()), takes away how processes end: failures cannot name the
+///         signal then, and say why.
 /// Source: concurrent.futures.ProcessPoolExecutor, which breaks as a whole when
 ///         one process ends.
 class process_pool : public pool {

@@ -165,6 +165,10 @@ std::string worker_process::end_text() const {
   std::lock_guard guard{mutex_};
   if (!ended_)
     return "it has not ended yet";
+  if (end_code_ == 0)
+    return "how it ended was taken by something else in this program; let it "
+           "neither ignore SIGCHLD nor wait for any child, by waitpid(-1) or "
+           "wait()";
   if (end_code_ == CLD_EXITED)
     return fmt::format("exit status {}", end_status_);
   const auto* name = ::sigabbrev_np(end_status_);
@@ -189,8 +193,7 @@ void worker_process::reap() noexcept {
       if (errno == EINTR)
         continue;
       // Somebody else has waited for it, who ignores SIGCHLD or waits for any.
-      info.si_code = CLD_EXITED;
-      info.si_status = -1;
+      info = {};
       break;
     }
     end_code_ = info.si_code;

@@ -46,7 +46,8 @@ class worker_process {
 public:
   /// Starts a process. Nothing else of this program is open there: standard
   /// input is empty, the outputs go to pipes. It has a process group of its
-  /// own, so that Ctrl-C does not reach it, and what it starts ends with it.
+  /// own, so that Ctrl-C does not reach it, and what it starts ends with it,
+  /// unless that leaves the group.
   ///
   /// Errors: throws `failure` with `ec::resource_unavailable`.
   static std::shared_ptr<worker_process> start(const process_plan& plan,
@@ -82,8 +83,8 @@ public:
 
   // -- operations -------------------------------------------------------------
 
-  /// Sends a signal to the process and to all that it has started. Does nothing
-  /// if it has ended.
+  /// Sends a signal to the process and to all of its process group. Does
+  /// nothing if it has ended.
   void signal(int number) noexcept;
 
   /// Lets the process end by itself: nobody will ask it for anything any more.
@@ -128,6 +129,7 @@ private:
   mutable std::condition_variable changed_;
   bool ended_ = false;
   bool killed_by_us_ = false;
+  // CLD_EXITED and the like; 0: nobody knows.
   int end_code_ = 0;
   int end_status_ = 0;
 };

@@ -9,6 +9,7 @@
 #include "gate_folder.hpp"
 #include "manual_clock.hpp"
 #include "programs.hpp"
+#include "run_child.hpp"
 #include "test_procedures.hpp"
 
 #include "troupe/escape.hpp"
@@ -222,6 +223,22 @@ TEST_CASE("a process that is killed while idle is replaced, and no request "
   eventually([&] { return c.pool.processes().started == 2; });
   CHECK(c.pool.call(test::process_id).get() != before);
   CHECK_FALSE(is_child(before));
+}
+
+TEST_CASE("where something else takes how processes end, failures say so",
+          "[process_pool]") {
+  struct ignored_ends {
+    ignored_ends() { std::signal(SIGCHLD, SIG_IGN); }
+    ~ignored_ends() { std::signal(SIGCHLD, SIG_DFL); }
+  };
+  ignored_ends ignored;
+  crew c{{.processes = 1}};
+  auto lost = failure_of(c.pool.call(test::end_by, SIGABRT));
+  CHECK(lost.code == ec::worker_lost);
+  CHECK_THAT(lost.text, Catch::Contains("how it ended was taken by something "
+                                        "else in this program")
+                            && Catch::Contains("SIGCHLD"));
+  CHECK(c.pool.call(test::add, 1, 1).get() == 2);
 }
 
 TEST_CASE("a call is not run a second time by itself", "[process_pool]") {
@@ -711,10 +728,23 @@ TEST_CASE("troupe-worker says which library it cannot load", "[process_pool]") {
   CHECK_THAT(printed, Catch::Contains("/no/such/library.so"));
 }
 
-TEST_CASE("troupe-worker is started by pools only", "[process_pool]") {
-  auto status =
-      std::system((std::string{TROUPE_WORKER} + " 2>/dev/null").c_str());
-  CHECK(WEXITSTATUS(status) == 2);
+TEST_CASE("troupe-worker is started by pools only, and says how",
+          "[process_pool]") {
+  for (std::string by_hand : {"", " --load libx.so", " x y z"}) {
+    CAPTURE(by_hand);
+    auto [status, printed] = test::run_child(TROUPE_WORKER + by_hand);
+    CHECK(status == 2);
+    CHECK(std::count(printed.begin(), printed.end(), '\n') == 1);
+    CHECK_THAT(printed, Catch::StartsWith("troupe-worker: ")
+                            && Catch::Contains("not by hand")
+                            && Catch::Contains("process_options")
+                            && Catch::Contains("--load"));
+  }
+  auto [status, printed] =
+      test::run_child(std::string{TROUPE_WORKER} + " --help");
+  CHECK(status == 0);
+  CHECK_THAT(printed,
+             Catch::Contains("--load") && Catch::Contains("troupe_procedures"));
 }
 
 // -- output -------------------------------------------------------------------
