@@ -117,14 +117,16 @@ failure_ptr refusal_to_resize(const dispatcher& home, std::size_t workers) {
                     "and as many workers as cores are right for that "
                     "(accepted: 1 to {})",
                     home.name(), defaults::workers_limit));
+  // Who makes a pool with none gives it some when they are of use.
+  std::size_t least = home.made_with().workers == 0 ? 0 : 1;
   if (workers == automatic
-      || (workers >= 1 && workers <= defaults::workers_limit))
+      || (workers >= least && workers <= defaults::workers_limit))
     return nullptr;
   return make_failure(
       ec::invalid_option,
-      fmt::format("cannot resize the pool '{}' to {} workers (accepted: 1 to "
+      fmt::format("cannot resize the pool '{}' to {} workers (accepted: {} to "
                   "{}{})",
-                  home.name(), workers, defaults::workers_limit,
+                  home.name(), workers, least, defaults::workers_limit,
                   home.made_with().may_size_itself ? ", or troupe::automatic"
                                                    : ""));
 }

@@ -144,6 +144,7 @@ std::shared_ptr<node_host> make_host(caf::actor_system& system,
   // A call that nobody wants any more ends: it makes no worker stuck. And how
   // many there are is up to the nodes.
   effective.max_run_time = nanoseconds{0};
+  effective.workers = 0;
   auto host = std::make_shared<node_host>(known, options, std::move(effective));
   open_door(system, host->room, options.listen, host->port);
   return host;

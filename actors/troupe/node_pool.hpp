@@ -59,10 +59,12 @@ struct node_options {
 /// A pool of worker processes on other machines.
 ///
 /// Shape:  as many workers as the nodes that are here offer processes; it grows
-///         and shrinks with them. With no node at all, requests wait in the
-///         queue. A request goes to the node that has the most free. `call`,
-///         and `map` with a procedure, run there; `run` with any other function
-///         runs in this program. Copies to `pool` share it.
+///         and shrinks with them. With no node at all it has none, and all
+///         requests wait in the queue; one that a worker has taken as the last
+///         node went waits there, and counts as begun. A request goes to the
+///         node that has the most free. `call`, and `map` with a procedure, run
+///         there; `run` with any other function runs in this program. Copies to
+///         `pool` share it.
 /// Errors: besides those of `call`: `node_lost` if the node was lost while it
 ///         ran the request: killed, cut off, or silent for `timeout`. The
 ///         request may have run, and is not run again; one of an `idempotent`

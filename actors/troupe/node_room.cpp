@@ -369,7 +369,7 @@ void node_room::announce_size() {
   freed_.notify_all();
   if (auto to = caf::actor_cast<caf::actor>(coordinator_))
     compat::tell(to, resize_atom_v,
-                 std::clamp<std::uint64_t>(slots, 1, defaults::workers_limit));
+                 std::min<std::uint64_t>(slots, defaults::workers_limit));
 }
 
 std::string node_room::welcome(const std::shared_ptr<node_session>& session,

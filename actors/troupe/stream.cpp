@@ -250,8 +250,10 @@ imap_core::imap_core(stream_core& face, pool home, std::size_t max_in_flight,
                      bool in_order)
     : face_{face},
       home_{std::move(home)},
-      window_{max_in_flight > 0 ? max_in_flight
-                                : default_per_worker * home_.options().workers},
+      window_{max_in_flight > 0
+                  ? max_in_flight
+                  : default_per_worker
+                        * std::max<std::size_t>(home_.options().workers, 1)},
       capacity_{window_ + extra_slots},
       in_order_{in_order} {
   if (window_ > max_window)
@@ -420,7 +422,10 @@ void imap_core::need_pump() noexcept {
   auto running = pumping_.load(std::memory_order_seq_cst);
   do {
     auto workers = dispatcher_.load(std::memory_order_relaxed);
-    auto most = workers ? std::min(window_, workers->max_workers()) : window_;
+    // One at the least: it waits where there is no worker at all.
+    auto most =
+        workers ? std::clamp<std::size_t>(workers->max_workers(), 1, window_)
+                : window_;
     if (running >= most) {
       // Nothing is queued for them, so nobody else can tell.
       if (workers)

@@ -569,8 +569,7 @@ void batch::count_dropped(std::uint32_t requests) noexcept {
     std::string text =
         why == ec::owner_gone     ? "the actor that asked for it has ended"
         : why == ec::pool_stopped ? "the pool stopped before a worker took it"
-        : why == ec::deadline_exceeded
-            ? "the deadline passed before a worker took it"
+        : why == ec::deadline_exceeded ? home_->late_text()
         : why == ec::resource_unavailable
             ? home_->outage_text()
             : "it was cancelled before it was complete";

@@ -180,6 +180,14 @@ std::string dispatcher::start_text() const {
   return fmt::format("the pool '{}' has no worker: {}", name(), start_problem_);
 }
 
+std::string dispatcher::late_text() const {
+  std::string result = "the deadline passed before a worker took it";
+  if (max_workers() == 0)
+    result +=
+        fmt::format("; the pool '{}' has none, since no node is there", name());
+  return result;
+}
+
 // -- the submitter's side -----------------------------------------------------
 
 void dispatcher::submit(batch& work) {
@@ -594,6 +602,9 @@ dispatcher::check_hang(const batch& work,
   auto spares = options_.max_run_time.count() > 0 ? options_.max_spares : 0;
   // A pool that sizes itself gets more workers while all of them wait.
   auto most = automatic() ? most_workers() : max_workers();
+  // Nobody is stuck where nobody may work: others are on their way.
+  if (most == 0)
+    return hang::none;
   if (starting_ > 0 || live_workers() < most + spares)
     return hang::none;
   auto goes_on = [&](const auto& cell) {

@@ -296,6 +296,9 @@ public:
   /// its resource.
   std::string outage_text() const;
 
+  /// Returns why a request was not begun with when its deadline passed.
+  std::string late_text() const;
+
   /// Counts a worker that waits for `work` among those that work on it, if it
   /// may have one more.
   bool join(batch& work);

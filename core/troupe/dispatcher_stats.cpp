@@ -106,7 +106,8 @@ pool_stats dispatcher::stats() const {
       spent += record->busy_since(begin, now);
     auto all = static_cast<double>((now - begin).count())
                * static_cast<double>(result.max_workers);
-    return std::min(1.0, static_cast<double>(spent.count()) / all);
+    return all > 0 ? std::min(1.0, static_cast<double>(spent.count()) / all)
+                   : 0.0;
   };
   result.busy_1s = busy(std::chrono::seconds{1});
   result.busy_10s = busy(std::chrono::seconds{10});

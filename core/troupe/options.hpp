@@ -159,7 +159,8 @@ enum class option_origin : std::uint8_t {
 struct effective_options {
   std::string name = {};
   /// Of an automatic pool: what it has now; before it runs, what it begins
-  /// with.
+  /// with. 0: there may be none at times, and requests wait then; of a pool of
+  /// nodes.
   std::size_t workers = defaults::workers();
 
   /// Whether the pool sizes itself.

@@ -92,6 +92,7 @@ TEST_CASE("types of one's own travel to a node", "[node_pool]") {
 TEST_CASE("other functions than procedures run in this process",
           "[node_pool]") {
   hall h;
+  auto node = start_node(h.pool.port(), "a");
   CHECK(h.pool.run([] { return ::getpid(); }).get() == ::getpid());
 }
 
@@ -491,28 +492,88 @@ TEST_CASE("without any node, requests wait, and their deadlines hold",
   auto first = h.pool.call(test::add, 1, 1).timeout(5s).start();
   auto second = h.pool.call(test::add, 1, 2).timeout(5s).start();
   auto third = h.pool.call(test::add, 1, 3).start();
+  // None has begun with anything.
+  CHECK(h.pool.stats().queued == 3);
   clock->advance(5s);
-  CHECK(failure_of(std::move(first)).code == ec::deadline_exceeded);
-  CHECK(failure_of(std::move(second)).code == ec::deadline_exceeded);
+  for (auto op : {&first, &second}) {
+    auto late = failure_of(std::move(*op));
+    CHECK(late.code == ec::deadline_exceeded);
+    CHECK_FALSE(late.started);
+    CHECK_THAT(late.text, Catch::Contains("the pool 'nodes' has none, since no "
+                                          "node is there"));
+  }
   auto node = start_node(h.pool.port(), "late");
   CHECK(third.get() == 4);
+}
+
+TEST_CASE("when the last node has left, requests wait again", "[node_pool]") {
+  auto clock = std::make_shared<test::manual_clock>();
+  hall h{{.clock = clock}};
+  auto node = start_node(h.pool.port(), "a", 2);
+  CHECK(h.pool.call(test::add, 1, 1).get() == 2);
+  node.signal(SIGTERM);
+  CHECK(node.wait() == 0);
+  eventually([&] { return h.pool.stats().max_workers == 0; });
+  auto op = h.pool.call(test::add, 1, 2).timeout(5s).start();
+  auto other = h.pool.call(test::add, 1, 3).start();
+  clock->advance(5s);
+  auto late = failure_of(std::move(op));
+  CHECK(late.code == ec::deadline_exceeded);
+  CHECK_FALSE(late.started);
+  auto next = start_node(h.pool.port(), "b");
+  CHECK(other.get() == 4);
+}
+
+TEST_CASE("without any node, a shutdown ends what waits", "[node_pool]") {
+  hall h;
+  auto op = h.pool.call(test::add, 1, 1).start();
+  h.pool.shutdown(0s).get();
+  auto stopped = failure_of(std::move(op));
+  CHECK(stopped.code == ec::pool_stopped);
+  CHECK_FALSE(stopped.started);
+}
+
+TEST_CASE("a worker of another pool may wait for nodes to come",
+          "[node_pool]") {
+  hall h;
+  troupe::pool threads{*h.net.system, troupe::pool_options{.workers = 1}};
+  test::gate waits;
+  auto op = threads
+                .run([&] {
+                  auto inner = h.pool.call(test::add, 1, 1).start();
+                  waits.touch();
+                  return inner.get();
+                })
+                .start();
+  waits.wait_for_arrivals();
+  auto node = start_node(h.pool.port(), "late");
+  CHECK(op.get() == 2);
+}
+
+TEST_CASE("a stream that begins without any node goes on when one is there",
+          "[node_pool]") {
+  hall h;
+  auto values = h.pool.imap(std::vector{1, 2, 3, 4, 5, 6, 7, 8},
+                            [](int x) { return 2 * x; });
+  auto node = start_node(h.pool.port(), "late", 2);
+  auto sum = 0;
+  for (auto x : values)
+    sum += x;
+  CHECK(sum == 72);
 }
 
 TEST_CASE("without any node, the queue is bounded", "[node_pool]") {
   hall h{{.max_queued = 2, .on_full = troupe::on_full::reject}};
   std::vector<troupe::operation<int>> ops;
-  for (int i = 0; i < 8; ++i) {
+  for (int i = 0; i < 8; ++i)
     ops.push_back(h.pool.call(test::add, i, 1).start());
-    // The first one is with the worker, and two wait.
-    eventually([&] { return h.pool.stats().busy == 1; });
-  }
   auto outcomes = troupe::gather_settled(std::move(ops));
   auto waiting = std::move(outcomes).start();
   auto node = start_node(h.pool.port(), "late");
   std::size_t full = 0;
   for (const auto& x : waiting.get())
     full += x.code() == ec::queue_full;
-  CHECK(full == 5);
+  CHECK(full == 6);
 }
 
 TEST_CASE("a shutdown ends what runs on nodes, and lets them go",

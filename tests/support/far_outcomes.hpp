@@ -19,13 +19,15 @@ namespace test {
 struct failed {
   troupe::ec code{};
   std::string text;
+  bool started = false;
 };
 
 template <class T>
 failed failure_of(troupe::operation<T> op) {
   auto outcome = troupe::gather_settled(std::move(op)).get();
   const auto& first = std::get<0>(outcome);
-  return {first.code(), std::string{first.what()}};
+  return {first.code(), std::string{first.what()},
+          first.failed() && first.failed()->started};
 }
 
 inline std::string text_of(const std::string& path) {
