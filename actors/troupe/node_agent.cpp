@@ -206,11 +206,10 @@ private:
 
 // -- the stay -----------------------------------------------------------------
 
-node_agent::node_agent(caf::actor_config& cfg, process_pool calls,
-                       procedures known, caf::actor door, std::uint64_t session,
+node_agent::node_agent(caf::actor_config& cfg, procedures known,
+                       caf::actor door, std::uint64_t session,
                        wire::hello_message hello, stay_hooks hooks)
     : caf::event_based_actor{cfg},
-      calls_{std::move(calls)},
       known_{std::move(known)},
       door_{std::move(door)},
       session_{session},
@@ -314,7 +313,7 @@ void node_agent::hear_first(const std::string& message, const caf::actor& ear) {
                  steady_clock::now());
   // The pool sends no calls before it has heard that the welcome arrived.
   link_->post(wire::write_text(session_, wire::kind::ping, {}));
-  hooks_.on_welcome(*welcome);
+  calls_.emplace(hooks_.on_welcome(*welcome));
   beat_later();
 }
 
@@ -396,7 +395,7 @@ void node_agent::begin(wire::calls_message& what) {
     return;
   }
   auto me = address();
-  auto op = calls_.run([made, me](troupe::context& ctx) {
+  auto op = calls_->run([made, me](troupe::context& ctx) {
     if (!made->take())
       return;
     made->run(ctx);

@@ -37,7 +37,8 @@ struct stay_end {
 
 /// Told, on the agent's thread, what becomes of a stay.
 struct stay_hooks {
-  std::function<void(const wire::welcome_message&)> on_welcome;
+  /// Returns the pool that makes the calls.
+  std::function<process_pool(const wire::welcome_message&)> on_welcome;
   std::function<void(const stay_end&)> on_end;
 };
 
@@ -46,9 +47,9 @@ struct stay_hooks {
 /// runs is ended.
 class node_agent : public caf::event_based_actor {
 public:
-  /// `known` are the procedures of the processes of `calls`.
-  node_agent(caf::actor_config& cfg, process_pool calls, procedures known,
-             caf::actor door, std::uint64_t session, wire::hello_message hello,
+  /// `known` are the procedures of the processes that make the calls.
+  node_agent(caf::actor_config& cfg, procedures known, caf::actor door,
+             std::uint64_t session, wire::hello_message hello,
              stay_hooks hooks);
 
   caf::behavior make_behavior() override;
@@ -71,7 +72,8 @@ private:
   void leave_if_drained();
   void end(stay_end::how why, const std::string& text);
 
-  process_pool calls_;
+  // None before the welcome.
+  std::optional<process_pool> calls_;
   const procedures known_;
   caf::actor door_;
   const std::uint64_t session_;

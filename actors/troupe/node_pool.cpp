@@ -37,6 +37,7 @@ void check(const caf::actor_system& system, const node_options& options) {
                  options.timeout);
   check_count("node_options.max_message", options.max_message, 1,
               longest_message);
+  check_count("node_options.max_lost", options.max_lost, 1, 0xFFFF'FFFF);
   check_count("node_options.window", options.window, std::uint64_t{1} << 20,
               std::uint64_t{1} << 30);
   check_common("node_options", options.max_queued, options.spin,
@@ -78,10 +79,10 @@ class node_host final : public procedure_host {
 public:
   node_host(const procedures& known, const node_options& options,
             effective_options common)
-      : effective{std::move(common)},
-        room{std::make_shared<node_room>(
-            node_settings{options.name, options.heartbeat, options.timeout,
-                          options.window, options.max_message})},
+      : room{std::make_shared<node_room>(node_settings{
+          options.name, options.heartbeat, options.timeout, options.window,
+          options.max_message, common.max_run_time, options.max_lost})},
+        effective{std::move(common)},
         known_{known} {}
 
   ~node_host() override { room->close(); }
@@ -116,11 +117,11 @@ public:
     return room->make(ctx, what, chunk);
   }
 
-  // Until the pool takes them over.
-  effective_options effective;
-
   const std::shared_ptr<node_room> room;
   std::uint16_t port = 0;
+
+  // Until the pool takes them over.
+  effective_options effective;
 
 private:
   const procedures known_;
@@ -139,13 +140,15 @@ std::shared_ptr<node_host> make_host(caf::actor_system& system,
                       .on_full = options.on_full,
                       .spin = options.spin,
                       .drain_timeout = options.drain_timeout,
+                      .max_run_time = options.max_run_time,
                       .clock = options.clock};
-  auto effective = resolve(common, options_of(system.config()));
-  // A call that nobody wants any more ends: it makes no worker stuck. And how
-  // many there are is up to the nodes.
+  auto host = std::make_shared<node_host>(
+      known, options, resolve(common, options_of(system.config())));
+  auto& effective = host->effective;
+  // A call that takes too long ends: it makes no worker stuck. And how many
+  // there are is up to the nodes.
   effective.max_run_time = nanoseconds{0};
   effective.workers = 0;
-  auto host = std::make_shared<node_host>(known, options, std::move(effective));
   open_door(system, host->room, options.listen, host->port);
   return host;
 }

@@ -48,6 +48,15 @@ struct node_options {
   /// costs.
   std::uint64_t window = 8 * 1024 * 1024;
 
+  /// A call that runs longer fails with `ec::deadline_exceeded`, and its
+  /// process over there is ended; 0: any time; none: `max-run-time` of the
+  /// configuration.
+  std::optional<std::chrono::nanoseconds> max_run_time = {};
+
+  /// A request that is tried again is not run any more once it has ended so
+  /// many processes over there, or nodes: from 1.
+  unsigned max_lost = 2;
+
   /// As in `pool_options`.
   std::optional<std::size_t> max_queued = {};
   std::optional<troupe::on_full> on_full = {};
@@ -71,8 +80,9 @@ struct node_options {
 ///         procedure is, once, elsewhere. `worker_lost`, `remote_failure`,
 ///         `too_large` as from a `process_pool`. `unknown_procedure` if none of
 ///         the nodes that are here knows it. Never two outcomes of a request.
-/// Time:   where an operation is cancelled, or its deadline passes, a running
-///         call is ended with its process over there.
+/// Time:   where an operation is cancelled, its deadline passes, or it runs for
+///         longer than `max_run_time`, a running call is ended with its process
+///         over there.
 /// Source: dask.distributed's scheduler and workers, on CAF's distribution
 ///         layer.
 class node_pool : public pool {

@@ -69,6 +69,16 @@ std::string why_not(const node_session& node, const procedure_info& what) {
   return fmt::format("has only {}", names);
 }
 
+// How a call's process was lost, by what the node says of it.
+std::string how_lost(const wire::call_answer& answer,
+                     const procedure_info& what) {
+  std::string_view text{answer.text};
+  if (auto usual = fmt::format("procedure '{}' was lost with ", what.name);
+      text.starts_with(usual))
+    text.remove_prefix(usual.size());
+  return std::string{text};
+}
+
 constexpr auto last_code = static_cast<std::uint8_t>(ec::bad_message);
 
 } // namespace
@@ -160,6 +170,32 @@ std::size_t node_room::make(context& ctx, const procedure_info& what,
     if (n > 0 && bytes > settings.max_message)
       break;
   }
+  // Those that have cost too much already; others go before the first one.
+  auto key = loss_book::key_of(worker_cell::current_batch());
+  auto key_at = [&](std::size_t i) {
+    key.arguments = hash_of(what, calls[i].arguments);
+    return key;
+  };
+  if (key.may_come_again() && losses_.has_losses())
+    for (std::size_t i = 0; i < n; ++i) {
+      auto why = losses_.why_not_again(key_at(i));
+      if (why.empty())
+        continue;
+      n = i;
+      if (i > 0)
+        break;
+      calls[0].failure = std::make_exception_ptr(failure{
+          ec::worker_lost,
+          fmt::format("procedure '{}' is not run again: {}", what.name, why),
+          true});
+      return 1;
+    }
+  // Returns whether the call may run once more, as far as what it has cost
+  // tells.
+  auto note_lost = [&](std::size_t i, const std::string& why) {
+    return !key.may_come_again()
+           || losses_.note_lost(key_at(i), why) < settings.max_lost;
+  };
   auto stop = ctx.stop_token();
   // Calls before this one have their outcome; those before the other one may
   // have run once already.
@@ -206,18 +242,26 @@ std::size_t node_room::make(context& ctx, const procedure_info& what,
         guard.unlock();
         auto before = made;
         for (auto& x : answers) {
+          if (again)
+            break;
           auto is_lost =
               x.kind == wire::answer_kind::failed
               && x.code == static_cast<std::uint8_t>(ec::worker_lost);
-          if (again
-              || (is_lost && what.idempotent && made >= tried && !cancelled)) {
+          auto may_again =
+              is_lost && (!x.started || note_lost(made, how_lost(x, what)));
+          if (may_again && what.idempotent && made >= tried && !cancelled) {
             again = true;
             break;
           }
           if (x.kind == wire::answer_kind::value)
             chunk.calls[made].result = std::move(x.result);
           else
-            chunk.calls[made].failure = failure_of(x, what, node);
+            chunk.calls[made].failure =
+                failure_of(x, what, node,
+                           is_lost && made < tried
+                               ? "; it had been run twice, since it is "
+                                 "idempotent"
+                               : "");
           ++made;
         }
         if (made > before && !over)
@@ -235,7 +279,12 @@ std::size_t node_room::make(context& ctx, const procedure_info& what,
     auto gone = mine.lost && !mine.last && sent;
     if (again || gone) {
       auto until = again ? made + 1 : n;
-      if (what.idempotent && made >= tried && !stop.stop_requested()) {
+      // Of those that travelled together, the first one is what ran.
+      auto may_again =
+          again
+          || note_lost(made, fmt::format("node '{}', {}", node.name, mine.why));
+      if (may_again && what.idempotent && made >= tried
+          && !stop.stop_requested()) {
         counts_.moved += until - made;
         tried = until;
         continue;
@@ -245,6 +294,9 @@ std::size_t node_room::make(context& ctx, const procedure_info& what,
           "may have run{}",
           node.name, node.place, what.name, mine.why,
           made < tried ? " twice, since it is idempotent" : "");
+      // Others may have run, too, and may do so once more.
+      if (!may_again && what.idempotent && made >= tried)
+        n = made + 1;
       for (; made < n; ++made)
         chunk.calls[made].failure =
             std::make_exception_ptr(failure{ec::node_lost, text, true});
@@ -329,7 +381,8 @@ void node_room::throw_stopped(const context& ctx, const procedure_info& what,
 
 std::exception_ptr node_room::failure_of(const wire::call_answer& x,
                                          const procedure_info& what,
-                                         const node_session& from) const {
+                                         const node_session& from,
+                                         const char* more) const {
   if (x.kind == wire::answer_kind::threw)
     return std::make_exception_ptr(
         remote_failure{x.type, x.text, static_cast<int>(x.pid), from.name});
@@ -341,9 +394,9 @@ std::exception_ptr node_room::failure_of(const wire::call_answer& x,
                             "{}, which is none",
                             what.name, from.name, x.code),
                 true});
-  return std::make_exception_ptr(
-      failure{static_cast<ec>(x.code),
-              fmt::format("{} (on node '{}')", x.text, from.name), x.started});
+  return std::make_exception_ptr(failure{
+      static_cast<ec>(x.code),
+      fmt::format("{} (on node '{}'){}", x.text, from.name, more), x.started});
 }
 
 // -- nodes that come and go ---------------------------------------------------
@@ -403,12 +456,14 @@ std::string node_room::welcome(const std::shared_ptr<node_session>& session,
     end(*former, "it has begun another session", false);
   std::lock_guard guard{mutex_};
   session->link->greet(
-      wire::write(session->number,
-                  wire::welcome_message{
-                      settings.pool, this_place(),
-                      static_cast<std::uint64_t>(settings.heartbeat.count()),
-                      static_cast<std::uint64_t>(settings.timeout.count()),
-                      settings.window, settings.max_message}),
+      wire::write(
+          session->number,
+          wire::welcome_message{
+              settings.pool, this_place(),
+              static_cast<std::uint64_t>(settings.heartbeat.count()),
+              static_cast<std::uint64_t>(settings.timeout.count()),
+              settings.window, settings.max_message,
+              static_cast<std::uint64_t>(settings.max_run_time.count())}),
       ear);
   arriving_.push_back(session);
   return {};

@@ -20,6 +20,7 @@
 #include <caf/actor_addr.hpp>
 #include <caf/node_id.hpp>
 
+#include "troupe/loss_book.hpp"
 #include "troupe/node_link.hpp"
 #include "troupe/procedure.hpp"
 
@@ -32,6 +33,8 @@ struct node_settings {
   std::chrono::nanoseconds timeout;
   std::uint64_t window;
   std::uint64_t max_message;
+  std::chrono::nanoseconds max_run_time;
+  unsigned max_lost;
 };
 
 /// A node at one moment.
@@ -99,7 +102,9 @@ struct node_session {
 ///                 for a chunk that is not there is dropped.
 class node_room {
 public:
-  explicit node_room(node_settings how) : settings{std::move(how)} {}
+  explicit node_room(node_settings how)
+      : settings{std::move(how)},
+        losses_{settings.max_lost, "worker processes or nodes"} {}
 
   node_room(const node_room&) = delete;
   node_room& operator=(const node_room&) = delete;
@@ -159,7 +164,8 @@ private:
                                   const std::string& where) const;
   std::exception_ptr failure_of(const wire::call_answer& answer,
                                 const procedure_info& what,
-                                const node_session& from) const;
+                                const node_session& from,
+                                const char* more = "") const;
 
   mutable std::mutex mutex_;
   // Notified when a slot may have become free.
@@ -176,6 +182,7 @@ private:
   std::uint64_t last_use_ = 0;
   bool closed_ = false;
   node_stats counts_;
+  loss_book losses_;
 };
 
 } // namespace troupe

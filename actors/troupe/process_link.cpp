@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <optional>
-#include <string_view>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -42,45 +41,7 @@ constexpr unsigned start_attempts = 3;
 // what the calls of a message are meant to take.
 constexpr auto message_patience = std::chrono::milliseconds{1};
 
-// How many lost requests are remembered.
-constexpr std::size_t most_losses = 256;
-
-std::size_t hash_of(const procedure_info& what,
-                    const compat::byte_buffer& arguments) {
-  std::string_view bytes{reinterpret_cast<const char*>(arguments.data()),
-                         arguments.size()};
-  return std::hash<std::string_view>{}(bytes)
-         ^ (std::hash<std::string_view>{}(what.name) << 1);
-}
-
 } // namespace
-
-// -- process_room -------------------------------------------------------------
-
-unsigned process_room::note_lost(const request_key& which,
-                                 const std::string& why) {
-  std::lock_guard guard{mutex_};
-  auto at = std::find_if(losses_.begin(), losses_.end(),
-                         [&](const loss& x) { return x.who == which; });
-  if (at != losses_.end()) {
-    at->why += fmt::format(", {}", why);
-    return ++at->count;
-  }
-  if (losses_.size() == most_losses)
-    losses_.pop_front();
-  losses_.push_back({which, 1, why});
-  has_losses_.store(true, std::memory_order_release);
-  return 1;
-}
-
-std::string process_room::why_not_again(const request_key& which) const {
-  std::lock_guard guard{mutex_};
-  for (const auto& x : losses_)
-    if (x.who == which && x.count >= settings.max_lost)
-      return fmt::format("it has ended {} worker process{} ({})", x.count,
-                         x.count == 1 ? "" : "es", x.why);
-  return {};
-}
 
 // -- helpers of a call --------------------------------------------------------
 
@@ -618,9 +579,9 @@ std::size_t process_link::call_many(context& ctx, const procedure_info& what,
   }
   throw failure{
       ec::worker_lost,
-      fmt::format("procedure '{}' was not called: {} worker processes of the "
-                  "pool '{}' ended before they began with it",
-                  what.name, start_attempts, room_.settings.plan.pool)};
+      fmt::format("procedure '{}' was not called: {} worker processes of {} "
+                  "ended before they began with it",
+                  what.name, start_attempts, room_.settings.plan.owner)};
 }
 
 frame_stream
@@ -748,8 +709,8 @@ void process_link::end(worker_process& process) noexcept {
 // -- how calls fail -----------------------------------------------------------
 
 std::string process_link::place(const worker_process& process) const {
-  return fmt::format("worker process {} ({}) of the pool '{}'", process.pid(),
-                     room_.settings.plan.title, room_.settings.plan.pool);
+  return fmt::format("worker process {} ({}) of {}", process.pid(),
+                     room_.settings.plan.title, room_.settings.plan.owner);
 }
 
 void process_link::throw_lost(const procedure_info& what,

@@ -8,7 +8,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -16,6 +15,7 @@
 #include <string>
 
 #include "troupe/frame.hpp"
+#include "troupe/loss_book.hpp"
 #include "troupe/procedure.hpp"
 #include "troupe/process_keeper.hpp"
 
@@ -34,11 +34,13 @@ struct link_settings {
 
 /// What the links of one pool share: its settings, its keeper, what they count,
 /// and which requests have ended processes.
-class process_room {
+class process_room : public loss_book {
 public:
   process_room(link_settings how,
                std::function<void(const process_line&)> on_line)
-      : settings{std::move(how)}, keeper{std::move(on_line)} {}
+      : loss_book{how.max_lost, "worker processes"},
+        settings{std::move(how)},
+        keeper{std::move(on_line)} {}
 
   const link_settings settings;
 
@@ -47,54 +49,6 @@ public:
   std::atomic<std::uint64_t> ended{0};
   std::atomic<std::uint64_t> recycled{0};
 
-  /// Tells a request that is tried again from all others.
-  struct request_key {
-    const batch* owner;
-    std::chrono::steady_clock::time_point submitted;
-    std::size_t arguments;
-
-    bool operator==(const request_key&) const = default;
-
-    /// Parts of a gather have no time of their own; they are not tried again.
-    bool may_come_again() const noexcept {
-      return submitted != std::chrono::steady_clock::time_point{};
-    }
-  };
-
-  /// Returns the key of requests of a batch, but for their arguments.
-  static request_key key_of(const batch* owner) noexcept {
-    return {owner,
-            owner ? owner->submitted_at()
-                  : std::chrono::steady_clock::time_point{},
-            0};
-  }
-
-  /// Counts a process that a request has ended, for `why`. Returns how many it
-  /// has ended by now.
-  unsigned note_lost(const request_key& which, const std::string& why);
-
-  /// Says which processes the request has ended, if these are `max_lost`; else
-  /// an empty text.
-  std::string why_not_again(const request_key& which) const;
-
-  /// Returns whether any request has ended a process.
-  bool has_losses() const noexcept {
-    return has_losses_.load(std::memory_order_acquire);
-  }
-
-private:
-  struct loss {
-    request_key who;
-    unsigned count;
-    std::string why;
-  };
-
-  mutable std::mutex mutex_;
-  // The latest ones; few, since requests that do this are few.
-  std::deque<loss> losses_;
-  std::atomic<bool> has_losses_{false};
-
-public:
   // The last member, so that its thread ends first.
   process_keeper keeper;
 };

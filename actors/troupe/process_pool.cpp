@@ -64,7 +64,9 @@ void check(const process_options& options) {
 link_settings settings_of(const process_options& options,
                           std::chrono::nanoseconds max_run_time) {
   auto own = options.program.empty();
-  return {{.pool = options.name,
+  return {{.owner = options.owner.empty()
+                        ? fmt::format("the pool '{}'", options.name)
+                        : options.owner,
            .program = own ? own_program : options.program,
            .title = own ? program_invocation_short_name : options.program,
            .arguments = options.arguments},

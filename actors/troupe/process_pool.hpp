@@ -69,6 +69,9 @@ struct process_options {
   /// What it is given, behind one argument that makes it a worker.
   std::vector<std::string> arguments = {};
 
+  /// How errors call who has the processes; empty: the pool, by its name.
+  std::string owner = {};
+
   /// Gets each line that a process prints, on a thread of its own; must be
   /// short and not throw. None: to this program's outputs, with a prefix.
   std::function<void(const process_line&)> on_output = {};

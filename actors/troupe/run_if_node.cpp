@@ -160,6 +160,7 @@ public:
       : program_{std::move(program)},
         how_{std::move(how)},
         known_{known},
+        worker_arguments_{worker_arguments},
         event_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)} {
     sigset_t ending;
     sigemptyset(&ending);
@@ -176,12 +177,7 @@ public:
     for (const auto& name : known.names())
       hello_.procedures.push_back({name, known.find(name)->signature});
     system_.emplace(cfg_);
-    calls_.emplace(*system_, known,
-                   process_options{.name = hello_.name,
-                                   .processes = how_.processes,
-                                   .max_run_time = std::chrono::nanoseconds{0},
-                                   .max_message = 0xFFFF'FFFF,
-                                   .arguments = worker_arguments});
+    start_processes(std::chrono::nanoseconds{0});
   }
 
   int run() {
@@ -205,6 +201,22 @@ private:
     stay_end end;
     bool welcomed = false;
   };
+
+  // What a call may take is up to the pool. Most set no limit, so that the
+  // processes that are started before it is reached can stay.
+  void start_processes(std::chrono::nanoseconds max_run_time) {
+    if (calls_ && max_run_time == max_run_time_)
+      return;
+    max_run_time_ = max_run_time;
+    calls_.emplace(
+        *system_, known_,
+        process_options{.name = hello_.name,
+                        .processes = how_.processes,
+                        .max_run_time = max_run_time,
+                        .max_message = 0xFFFF'FFFF,
+                        .arguments = worker_arguments_,
+                        .owner = fmt::format("node '{}'", hello_.name)});
+  }
 
   // Says it once, however often it happens in a row.
   void say(const std::string& text) {
@@ -286,13 +298,18 @@ private:
                       hello.pool, hello.place, to_text(how_.connect),
                       hello_.name, hello_.slots,
                       hello_.slots == 1 ? "" : "es"));
+      start_processes(
+          std::chrono::nanoseconds{static_cast<std::int64_t>(std::min(
+              hello.max_run_time_ns,
+              static_cast<std::uint64_t>(defaults::duration_limit.count())))});
+      return *calls_;
     };
     hooks.on_end = [&](const stay_end& how) {
       result.end = how;
       ::eventfd_write(event_.get(), 1);
     };
-    caf::actor agent = network.spawn<node_agent>(
-        *calls_, known_, *door, ++last_session_, hello_, hooks);
+    caf::actor agent = network.spawn<node_agent>(known_, *door, ++last_session_,
+                                                 hello_, hooks);
     *door = nullptr;
     auto until = std::optional<std::chrono::nanoseconds>{};
     for (auto told = 0;;) {
@@ -344,6 +361,7 @@ private:
   const std::string program_;
   const node_arguments how_;
   const procedures known_;
+  const std::vector<std::string> worker_arguments_;
   unique_fd event_;
   unique_fd signals_;
   wire::hello_message hello_;
@@ -354,6 +372,7 @@ private:
   config cfg_;
   std::optional<caf::actor_system> system_;
   std::optional<process_pool> calls_;
+  std::chrono::nanoseconds max_run_time_{};
 };
 
 } // namespace

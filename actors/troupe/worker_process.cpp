@@ -24,9 +24,9 @@ namespace {
 [[noreturn]] void throw_not_started(const process_plan& plan, const char* what,
                                     int error) {
   throw failure{ec::resource_unavailable,
-                fmt::format("cannot start a worker process of the pool '{}': "
-                            "{} '{}': {}",
-                            plan.pool, what, plan.title, std::strerror(error))};
+                fmt::format("cannot start a worker process of {}: {} '{}': {}",
+                            plan.owner, what, plan.title,
+                            std::strerror(error))};
 }
 
 // Keeps a descriptor away from the numbers that the process will find it under:

@@ -22,8 +22,8 @@ namespace troupe {
 
 /// What is started.
 struct process_plan {
-  /// The name of the pool, for texts.
-  std::string pool;
+  /// Whose it is, in texts: such as "the pool 'x'".
+  std::string owner;
   /// A path, or a name that is looked for in PATH.
   std::string program;
   /// What texts call it.

@@ -165,6 +165,7 @@ std::string write(std::uint64_t session, const welcome_message& x) {
   out.u64(x.timeout_ns);
   out.u64(x.window);
   out.u64(x.max_message);
+  out.u64(x.max_run_time_ns);
   return out.take();
 }
 
@@ -286,6 +287,7 @@ std::optional<welcome_message> read_welcome(std::string_view message) {
   x.timeout_ns = in.u64();
   x.window = in.u64();
   x.max_message = in.u64();
+  x.max_run_time_ns = in.u64();
   return if_done(in, x);
 }
 

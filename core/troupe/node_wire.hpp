@@ -20,7 +20,7 @@ namespace troupe::wire {
 
 /// Changes whenever messages do; but `hello` and `refusal` begin the same in
 /// all versions.
-inline constexpr std::uint32_t version = 1;
+inline constexpr std::uint32_t version = 2;
 
 /// The most bytes that travel in one message: few enough that a link that is
 /// slow is heard of often, and a link that is fast is used.
@@ -93,6 +93,8 @@ struct welcome_message {
   std::uint64_t window = 0;
   /// The most bytes of arguments, or of a result.
   std::uint64_t max_message = 0;
+  /// A call that runs longer is ended; 0: any time.
+  std::uint64_t max_run_time_ns = 0;
 };
 
 struct refusal_message {

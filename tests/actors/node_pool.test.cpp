@@ -189,6 +189,64 @@ TEST_CASE("on a node, too, an idempotent procedure is run once more, and no "
   CHECK(letters_in(folder.file("counted")) == 1);
 }
 
+TEST_CASE("a request that has ended its share of processes on nodes is not "
+          "run again, and is named",
+          "[node_pool]") {
+  hall h;
+  auto node = start_node(h.pool.port(), "the-node");
+  test::gate_folder folder;
+  auto lost = failure_of(h.pool.call(test::end_counted, folder.file("letters"))
+                             .retry({.attempts = 5, .backoff = 1ms})
+                             .label("poison"));
+  CHECK(lost.code == ec::worker_lost);
+  CHECK(lost.started);
+  CHECK_THAT(lost.text,
+             Catch::Contains("'end_counted' is not run again")
+                 && Catch::Contains("2 worker processes or nodes (worker "
+                                    "process ")
+                 && Catch::Contains(" of node 'the-node': SIGABRT, worker")
+                 && Catch::Contains("poison"));
+  CHECK(letters_in(folder.file("letters")) == 2);
+}
+
+TEST_CASE("an idempotent one that crashes twice on a node says so, and is not "
+          "tried again",
+          "[node_pool]") {
+  hall h;
+  auto node = start_node(h.pool.port(), "a");
+  test::gate_folder folder;
+  auto twice = failure_of(h.pool.call(test::end_always, folder.file("once")));
+  CHECK_THAT(twice.text, Catch::Contains("it had been run twice, since it is "
+                                         "idempotent"));
+  auto lost = failure_of(h.pool.call(test::end_always, folder.file("letters"))
+                             .retry({.attempts = 5, .backoff = 1ms}));
+  CHECK(lost.code == ec::worker_lost);
+  CHECK_THAT(lost.text, Catch::Contains("'end_always' is not run again"));
+  CHECK(letters_in(folder.file("letters")) == 2);
+}
+
+TEST_CASE("a request that has lost its share of nodes is not run again",
+          "[node_pool]") {
+  hall h;
+  test::gate_folder folder;
+  auto op = h.pool.call(test::hold_counted, folder.path())
+                .retry({.attempts = 5, .backoff = 1ms})
+                .start();
+  for (const auto* name : {"first", "second"}) {
+    auto node = start_node(h.pool.port(), name);
+    end_of_process worker{folder.await_arrival()};
+    node.signal(SIGKILL);
+    worker.wait();
+  }
+  auto third = start_node(h.pool.port(), "third");
+  auto lost = failure_of(std::move(op));
+  CHECK(lost.code == ec::worker_lost);
+  CHECK_THAT(lost.text, Catch::Contains("is not run again")
+                            && Catch::Contains("node 'first'")
+                            && Catch::Contains("node 'second'"));
+  CHECK(letters_in(folder.file("letters")) == 2);
+}
+
 // -- nodes that are lost ------------------------------------------------------
 
 TEST_CASE("what ran on a node that is killed fails, and is not run again",
@@ -465,6 +523,34 @@ TEST_CASE("the node itself ends a call whose time is over", "[node_pool]") {
   auto late = failure_of(std::move(op));
   CHECK(late.code == ec::deadline_exceeded);
   CHECK_THAT(late.text, Catch::Contains("node 'a'"));
+}
+
+TEST_CASE("a call that runs too long on a node is ended with its process",
+          "[node_pool]") {
+  hall h{{.max_run_time = 50ms}};
+  auto node = start_node(h.pool.port(), "the-node");
+  test::gate_folder folder;
+  auto op = h.pool.call(test::hold, folder.path()).start();
+  end_of_process over{folder.await_arrival()};
+  auto late = failure_of(std::move(op));
+  CHECK(late.code == ec::deadline_exceeded);
+  CHECK(late.started);
+  CHECK_THAT(late.text, Catch::Contains("longer than max_run_time = 50ms")
+                            && Catch::Contains("node 'the-node'"));
+  over.wait();
+}
+
+TEST_CASE("the configured limit of a call holds on nodes, too", "[node_pool]") {
+  network net;
+  net.cfg.set("troupe.pools.far.max-run-time", caf::timespan{50ms});
+  caf::actor_system sys{net.cfg};
+  node_pool pool{sys, test::all_procedures(), {.name = "far"}};
+  auto node = start_node(pool.port(), "the-node");
+  test::gate_folder folder;
+  auto op = pool.call(test::hold, folder.path()).start();
+  end_of_process over{folder.await_arrival()};
+  CHECK(failure_of(std::move(op)).code == ec::deadline_exceeded);
+  over.wait();
 }
 
 TEST_CASE("a call on a node that is cancelled ends with its process",
@@ -776,6 +862,7 @@ TEST_CASE("node options out of range are refused", "[node_pool]") {
   CHECK(refused({.max_queued = 0}, "node_options.max_queued = 0"));
   CHECK(refused({.drain_timeout = -1s}, "node_options.drain_timeout = -1s"));
   CHECK(refused({.window = 1000}, "node_options.window"));
+  CHECK(refused({.max_lost = 0}, "node_options.max_lost"));
 }
 
 TEST_CASE("troupe-node refuses bad input in one line, with status 2",

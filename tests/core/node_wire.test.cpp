@@ -56,7 +56,7 @@ std::vector<std::string> some_messages() {
                                          "place",
                                          4,
                                          {{"f", "int()"}, {"g", "void()"}}}),
-      wire::write(3, wire::welcome_message{"pool", "place", 1, 2, 3, 4}),
+      wire::write(3, wire::welcome_message{"pool", "place", 1, 2, 3, 4, 5}),
       wire::write(3, wire::refusal_message{5, "why"}),
       calls_of({bytes_of("a"), {}, bytes_of("ccc")}),
       answers_text(),
