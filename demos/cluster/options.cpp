@@ -1,6 +1,7 @@
 // The options of cluster; see the header.
 #include "options.hpp"
 
+#include "troupe/node_address.hpp"
 #include "troupe/options.hpp"
 
 #include <stdexcept>
@@ -48,6 +49,13 @@ options::options() {
 void options::check() {
   address_ = troupe::parse_address("listen", listen_);
   troupe::tls_files tls{cert_, key_, ca_};
+  // What the pool would say is meant for programmers.
+  if (tls.empty() && !troupe::is_loopback(address_.host))
+    throw std::runtime_error{
+        "listen = '" + listen_
+        + "': others than this machine can reach it, which takes --tls-cert, "
+          "--tls-key and --tls-ca; "
+        + troupe::how_to_certify};
   process_count_ =
       troupe::parse_count("processes", processes_, 1, most_processes);
   node_count_ = nodes_.empty()
