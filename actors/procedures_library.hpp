@@ -31,6 +31,10 @@ inline troupe::procedures load_procedures(const std::string& library) {
   } catch (const std::exception& why) {
     throw std::runtime_error{std::string{"cannot add the procedures: "}
                              + why.what()};
+  } catch (...) {
+    throw std::runtime_error{"cannot add the procedures: troupe_procedures of '"
+                             + library
+                             + "' has thrown what is no std::exception"};
   }
   return result;
 }

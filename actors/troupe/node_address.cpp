@@ -279,7 +279,8 @@ std::string why_not_reached(const node_address& where,
                : why;
   char byte = 0;
   if (::recv(made->fd.get(), &byte, 1, MSG_PEEK) != 1)
-    return "it hung up at once";
+    return "it takes connections and hangs up without a word: no pool of "
+           "nodes, or one that wants certificates";
   return {};
 }
 

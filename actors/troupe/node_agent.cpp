@@ -26,6 +26,10 @@ constexpr std::chrono::nanoseconds welcome_timeout = std::chrono::seconds{10};
 constexpr std::chrono::nanoseconds farewell_time =
     std::chrono::milliseconds{100};
 
+// How long the pool may take to answer a farewell for which nothing runs any
+// more. A guess: a thousand times what it needs.
+constexpr std::chrono::nanoseconds parting_time = std::chrono::seconds{1};
+
 // Answers that are collected to go in one message.
 constexpr std::uint64_t collected_bytes = 64 * 1024;
 
@@ -257,7 +261,11 @@ caf::behavior node_agent::make_behavior() {
         link_->post(wire::write_text(session_, wire::kind::drain, {}));
         leave_if_drained();
       },
-      [this](leave_atom) { end(stay_end::how::left, "it was told to leave"); },
+      [this](drain_atom, const std::string& why) { leave_now(why); },
+      [this](expire_atom) {
+        end(stay_end::how::left,
+            fmt::format("{}; the pool does not answer", parting_));
+      },
       // CAF passes this on before messages that came first, such as a farewell.
       [me](leave_atom, const std::string&) {
         compat::tell_after(farewell_time, me, leave_atom_v, std::uint64_t{1});
@@ -271,6 +279,7 @@ caf::behavior node_agent::make_behavior() {
 void node_agent::on_exit() {
   end(stay_end::how::lost, "its session was ended from outside");
   stop_timer(timer_);
+  stop_timer(parting_timer_);
   chunks_.clear();
   door_ = nullptr;
   self_ = nullptr;
@@ -374,7 +383,9 @@ void node_agent::hear(std::string& message) {
     return;
   case wire::kind::bye:
     end(stay_end::how::left,
-        wire::read_text(*whole).value_or("it does not say why"));
+        parting_.empty()
+            ? wire::read_text(*whole).value_or("it does not say why")
+            : parting_);
     return;
   default:
     garbage();
@@ -439,12 +450,36 @@ void node_agent::finish(std::uint64_t id) {
 }
 
 void node_agent::leave_if_drained() {
-  if (!draining_ || parting_ || ended_ || !chunks_.empty())
+  if (draining_ && chunks_.empty())
+    part("it has finished its calls");
+}
+
+// Nothing may run on: the pool hears why, and how much it has lost by that.
+void node_agent::leave_now(const std::string& why) {
+  if (!link_ || !parting_.empty()) {
+    end(stay_end::how::left, why);
     return;
-  parting_ = true;
-  // The pool answers with the same, and then has all that was sent before.
-  link_->post(
-      wire::write_text(session_, wire::kind::bye, "it has finished its calls"));
+  }
+  draining_ = true;
+  auto n = chunks_.size();
+  part(fmt::format("{}; {} running call{} cut off", why, n,
+                   n == 1 ? " was" : "s were"));
+  for (auto& [id, calls] : chunks_)
+    calls->stopper.request_stop();
+  parting_timer_ = start_timer(troupe::steady_clock(),
+                               troupe::steady_clock().now() + parting_time,
+                               [me = address()] {
+                                 if (auto to = caf::actor_cast<caf::actor>(me))
+                                   compat::tell(to, expire_atom_v);
+                               });
+}
+
+// The pool answers with the same, and then has all that was sent before.
+void node_agent::part(std::string why) {
+  if (ended_ || !parting_.empty())
+    return;
+  parting_ = std::move(why);
+  link_->post(wire::write_text(session_, wire::kind::bye, parting_));
 }
 
 } // namespace troupe

@@ -43,8 +43,8 @@ struct stay_hooks {
 };
 
 /// Understands messages of the pool; `drain_atom` from its program: take no
-/// more calls, finish what runs, and leave; and `leave_atom`: leave now, what
-/// runs is ended.
+/// more calls, finish what runs, and leave; and `drain_atom` with a reason:
+/// leave now, what runs is ended.
 class node_agent : public caf::event_based_actor {
 public:
   /// `known` are the procedures of the processes that make the calls.
@@ -70,6 +70,8 @@ private:
   void beat();
   void beat_later();
   void leave_if_drained();
+  void leave_now(const std::string& why);
+  void part(std::string why);
   void end(stay_end::how why, const std::string& text);
 
   // None before the welcome.
@@ -86,9 +88,11 @@ private:
   std::uint64_t max_message_ = 0;
   std::map<std::uint64_t, std::shared_ptr<chunk>> chunks_;
   bool draining_ = false;
-  bool parting_ = false;
+  // Why it leaves, once it has told the pool so.
+  std::string parting_;
   bool ended_ = false;
   timer_id timer_;
+  timer_id parting_timer_;
   caf::strong_actor_ptr self_;
 };
 

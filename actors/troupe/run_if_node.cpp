@@ -112,6 +112,8 @@ node_arguments parse(const std::vector<std::string>& args) {
     } else if (name == "--drain-timeout") {
       result.drain_timeout = parse_duration(name, value());
     } else if (name == "--once") {
+      if (given)
+        refuse(fmt::format("--once = {}: takes no value", in_quotes(*given)));
       result.once = true;
     } else if (name == "--help") {
       result.help = true;
@@ -285,8 +287,9 @@ private:
     caf::actor_system network{cfg};
     auto door = dial(network);
     if (!door) {
-      say(fmt::format("cannot reach a pool at {}: {}", to_text(how_.connect),
-                      describe(door.error())));
+      say(fmt::format("cannot reach a pool at {}: it speaks, but not as a pool "
+                      "does: no pool of nodes, or one of another troupe ({})",
+                      to_text(how_.connect), describe(door.error())));
       return {};
     }
     stay_result result;
@@ -322,7 +325,11 @@ private:
         until = how_.drain_timeout;
         continue;
       }
-      compat::tell(agent, leave_atom_v);
+      compat::tell(agent, drain_atom_v,
+                   by == woken::signal
+                       ? std::string{"it was told to leave at once"}
+                       : fmt::format("its --drain-timeout of {} is over",
+                                     to_text(how_.drain_timeout)));
       until = {};
     }
     // Workers of the process pool may be telling it that a call has returned,

@@ -400,7 +400,7 @@ TEST_CASE("a node that is asked to end finishes what it runs, and takes no "
           "[node_pool]") {
   hall h;
   test::gate_folder folder;
-  auto node = start_node(h.pool.port(), "leaving");
+  auto node = start_node(h.pool.port(), "leaving", 1, folder.file("said"));
   auto op = h.pool.call(test::hold, folder.path()).start();
   auto pid = folder.await_arrival();
   node.signal(SIGTERM);
@@ -411,6 +411,8 @@ TEST_CASE("a node that is asked to end finishes what it runs, and takes no "
   folder.open();
   CHECK(op.get() == pid);
   CHECK(node.wait() == 0);
+  CHECK_THAT(text_of(folder.file("said")),
+             Catch::Contains(": it has finished its calls\n"));
   eventually([&] { return h.pool.nodes().nodes.size() == 1; });
   CHECK(h.pool.nodes().left == 1);
   CHECK(h.pool.nodes().lost == 0);
@@ -420,15 +422,20 @@ TEST_CASE("a second signal ends a node at once, and what it runs is lost",
           "[node_pool]") {
   hall h;
   test::gate_folder folder;
-  auto node = start_node(h.pool.port(), "leaving");
+  auto node = start_node(h.pool.port(), "leaving", 1, folder.file("said"));
   auto op = h.pool.call(test::hold, folder.path()).start();
   end_of_process worker{folder.await_arrival()};
   node.signal(SIGTERM);
   eventually([&] { return h.pool.nodes().nodes.at(0).draining; });
   node.signal(SIGTERM);
-  CHECK(failure_of(std::move(op)).code == ec::node_lost);
+  auto lost = failure_of(std::move(op));
+  CHECK(lost.code == ec::node_lost);
+  CHECK_THAT(lost.text, Catch::Contains("it was told to leave at once; 1 "
+                                        "running call was cut off"));
   CHECK(node.wait() == 0);
   worker.wait();
+  CHECK_THAT(text_of(folder.file("said")), Catch::Contains("at once; 1 "));
+  CHECK(h.pool.nodes().left == 1);
 }
 
 TEST_CASE("a node that drains waits for its calls only as long as it may",
@@ -440,7 +447,10 @@ TEST_CASE("a node that drains waits for its calls only as long as it may",
   auto op = h.pool.call(test::hold_counted, folder.path()).start();
   end_of_process worker{folder.await_arrival()};
   node.signal(SIGTERM);
-  CHECK(failure_of(std::move(op)).code == ec::node_lost);
+  auto lost = failure_of(std::move(op));
+  CHECK(lost.code == ec::node_lost);
+  CHECK_THAT(lost.text, Catch::Contains("its --drain-timeout of 10ms is over; "
+                                        "1 running call was cut off"));
   CHECK(node.wait() == 0);
   worker.wait();
   CHECK(letters_in(folder.file("letters")) == 1);
@@ -488,7 +498,7 @@ TEST_CASE("nodes get as many calls as they have slots", "[node_pool]") {
 
 TEST_CASE("the pool has as many workers as there are slots", "[node_pool]") {
   hall h;
-  CHECK(h.pool.options().workers == 1);
+  CHECK(h.pool.options().workers == 0);
   auto small = start_node(h.pool.port(), "small", 1);
   auto large = start_node(h.pool.port(), "large", 2);
   eventually([&] { return h.pool.options().workers == 3; });
@@ -542,7 +552,7 @@ TEST_CASE("a call that runs too long on a node is ended with its process",
 
 TEST_CASE("the configured limit of a call holds on nodes, too", "[node_pool]") {
   network net;
-  net.cfg.set("troupe.pools.far.max-run-time", caf::timespan{50ms});
+  net.cfg.set("troupe.max-run-time", caf::timespan{50ms});
   caf::actor_system sys{net.cfg};
   node_pool pool{sys, test::all_procedures(), {.name = "far"}};
   auto node = start_node(pool.port(), "the-node");
@@ -696,6 +706,7 @@ TEST_CASE("a procedure that no node knows names both sides", "[node_pool]") {
 TEST_CASE("a procedure that this program does not know goes nowhere",
           "[node_pool]") {
   hall h;
+  auto node = start_node(h.pool.port(), "a");
   auto unknown = failure_of(h.pool.call(test::nowhere));
   CHECK(unknown.code == ec::unknown_procedure);
 }
@@ -749,6 +760,7 @@ TEST_CASE("an exception arrives from a node, however long its text is",
 TEST_CASE("arguments that are too large are not sent to a node",
           "[node_pool]") {
   hall h{{.max_message = 1000}};
+  auto node = start_node(h.pool.port(), "a");
   auto large = failure_of(h.pool.call(test::echo, std::string(2000, 'x')));
   CHECK(large.code == ec::too_large);
   CHECK_THAT(large.text, Catch::Contains("arguments of procedure 'echo'")
@@ -880,6 +892,8 @@ TEST_CASE("troupe-node refuses bad input in one line, with status 2",
                "--processes = '0'"},
            bad{{"--connect", "127.0.0.1:1", "--speed", "9"},
                "unknown option '--speed'"},
+           bad{{"--connect", "127.0.0.1:1", "--once=false"},
+               "--once = 'false': takes no value"},
            bad{{"--connect", "10.1.2.3:1"}, "--cert, --key and --ca"},
            bad{{"--connect", "127.0.0.1:1", "--cert", "/no/such.pem", "--key",
                 "/no/such.key", "--ca", "/no/such.ca"},
@@ -904,6 +918,19 @@ TEST_CASE("troupe-node says which library it cannot load", "[node_pool]") {
       folder.file("said")};
   CHECK(node.wait() == 2);
   CHECK_THAT(text_of(folder.file("said")), Catch::Contains("/no/such.so"));
+}
+
+TEST_CASE("a library that throws, whatever it is, is one line of troupe-node",
+          "[node_pool]") {
+  test::gate_folder folder;
+  child_process node{{TROUPE_NODE, "--connect", "127.0.0.1:1", "--load",
+                      TROUPE_THROWING_MODULE},
+                     folder.file("said")};
+  CHECK(node.wait() == 2);
+  CHECK_THAT(text_of(folder.file("said")),
+             Catch::Contains("troupe_procedures of")
+                 && Catch::Contains("no std::exception"));
+  CHECK(lines_of(folder.file("said")) == 1);
 }
 
 TEST_CASE("a node says that it cannot reach its pool, and with --once gives up",
@@ -937,6 +964,31 @@ TEST_CASE("a node does not wait for ever for somebody who says nothing",
                          {"--once"});
   CHECK(node.wait() == 1);
   CHECK_THAT(text_of(folder.file("said")), Catch::Contains("says nothing"));
+}
+
+TEST_CASE("a node says of somebody who speaks otherwise that this is no pool",
+          "[node_pool]") {
+  troupe::unique_fd other{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+  sockaddr_in where{};
+  where.sin_family = AF_INET;
+  where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(where);
+  REQUIRE(::bind(other.get(), reinterpret_cast<sockaddr*>(&where), size) == 0);
+  REQUIRE(::listen(other.get(), 8) == 0);
+  ::getsockname(other.get(), reinterpret_cast<sockaddr*>(&where), &size);
+  test::gate_folder folder;
+  auto node = start_node(ntohs(where.sin_port), "alone", 1, folder.file("said"),
+                         {"--once"});
+  // One connection that looks whether somebody speaks, and one that is to stay.
+  std::vector<troupe::unique_fd> open;
+  for (auto i = 0; i < 2; ++i) {
+    auto& fd = open.emplace_back(::accept(other.get(), nullptr, nullptr));
+    std::string banner(100, '2');
+    CHECK(::send(fd.get(), banner.data(), banner.size(), MSG_NOSIGNAL) == 100);
+  }
+  CHECK(node.wait() == 1);
+  CHECK_THAT(text_of(folder.file("said")),
+             Catch::Contains("not as a pool does: no pool of nodes"));
 }
 
 // -- nodes that misbehave -----------------------------------------------------

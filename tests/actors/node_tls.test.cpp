@@ -159,6 +159,15 @@ TEST_CASE("a node without certificates is not heard", "[node_tls]") {
   CHECK(h.pool.nodes().joined == 0);
 }
 
+TEST_CASE("a node without certificates says what is likely, also when the pool "
+          "has less patience than it",
+          "[node_tls]") {
+  hall h{{.heartbeat = 50ms, .timeout = 100ms}, {our_authority().pool()}};
+  CHECK_THAT(said_by(h.pool.port(), {}, 1),
+             Catch::Contains("hangs up without a word")
+                 && Catch::Contains("wants certificates"));
+}
+
 TEST_CASE("a node with certificates does not speak to a pool without",
           "[node_tls]") {
   hall h;
