@@ -35,7 +35,8 @@ std::string loss_book::why_not_again(const request_key& which) const {
   std::lock_guard guard{mutex_};
   for (const auto& x : losses_)
     if (x.who == which && x.count >= most_)
-      return fmt::format("it has ended {} {} ({})", x.count, lost_, x.why);
+      return fmt::format("it has ended {} {} ({})", x.count,
+                         x.count == 1 ? one_ : many_, x.why);
   return {};
 }
 

@@ -19,10 +19,9 @@ namespace troupe {
 /// Remembers the latest requests with losses. Thread-safe.
 class loss_book {
 public:
-  /// A request is not run again once it has cost `most`; `lost` says what of,
-  /// in the plural.
-  loss_book(unsigned most, std::string lost)
-      : most_{most}, lost_{std::move(lost)} {}
+  /// A request is not run again once it has cost `most`; the texts say what of.
+  loss_book(unsigned most, const char* one, const char* many)
+      : most_{most}, one_{one}, many_{many} {}
 
   /// Tells a request that is tried again from all others.
   struct request_key {
@@ -67,7 +66,8 @@ private:
   };
 
   const unsigned most_;
-  const std::string lost_;
+  const char* const one_;
+  const char* const many_;
   mutable std::mutex mutex_;
   // The latest ones; few, since requests that do this are few.
   std::deque<loss> losses_;

@@ -10,6 +10,7 @@
 
 #include "troupe/defaults.hpp"
 #include "troupe/dispatcher.hpp"
+#include "troupe/final_failure.hpp"
 #include "troupe/log.hpp"
 #include "troupe/messages.hpp"
 #include "troupe/node_address.hpp"
@@ -184,10 +185,10 @@ std::size_t node_room::make(context& ctx, const procedure_info& what,
       n = i;
       if (i > 0)
         break;
-      calls[0].failure = std::make_exception_ptr(failure{
+      calls[0].failure = std::make_exception_ptr(final_failure{
           ec::worker_lost,
           fmt::format("procedure '{}' is not run again: {}", what.name, why),
-          true});
+          true, key.owner});
       return 1;
     }
   // Returns whether the call may run once more, as far as what it has cost

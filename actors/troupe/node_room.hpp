@@ -104,7 +104,8 @@ class node_room {
 public:
   explicit node_room(node_settings how)
       : settings{std::move(how)},
-        losses_{settings.max_lost, "worker processes or nodes"} {}
+        losses_{settings.max_lost, "worker process or node",
+                "worker processes or nodes"} {}
 
   node_room(const node_room&) = delete;
   node_room& operator=(const node_room&) = delete;

@@ -38,7 +38,7 @@ class process_room : public loss_book {
 public:
   process_room(link_settings how,
                std::function<void(const process_line&)> on_line)
-      : loss_book{how.max_lost, "worker processes"},
+      : loss_book{how.max_lost, "worker process", "worker processes"},
         settings{std::move(how)},
         keeper{std::move(on_line)} {}
 
