@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <typeinfo>
 
+#include "troupe/final_failure.hpp"
 #include "troupe/messages.hpp"
 
 namespace troupe {
@@ -21,7 +22,10 @@ std::string readable(const std::type_info& type) {
 // The type of the exception that is being handled, also if it does not derive
 // from std::exception.
 std::string current_type() {
-  auto type = abi::__cxa_current_exception_type();
+  const std::type_info* type = abi::__cxa_current_exception_type();
+  // That it was the last attempt concerns nobody who reads of it.
+  if (type && *type == typeid(final_failure))
+    type = &typeid(failure);
   return type ? readable(*type) : std::string{"unknown exception"};
 }
 
