@@ -1,7 +1,7 @@
 // The options of cluster; see the header.
 #include "options.hpp"
 
-#include "troupe/node_address.hpp"
+#include "troupe/node_network.hpp"
 #include "troupe/options.hpp"
 
 #include <stdexcept>

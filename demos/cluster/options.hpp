@@ -3,7 +3,7 @@
 #pragma once
 
 #include "troupe/config.hpp"
-#include "troupe/node_network.hpp"
+#include "troupe/node_address.hpp"
 
 #include <cstddef>
 #include <optional>
