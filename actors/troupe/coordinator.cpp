@@ -74,7 +74,10 @@ void name_thread(const std::string& pool, std::string_view what) {
 class errand : public caf::event_based_actor {
 public:
   errand(caf::actor_config& cfg, std::function<void()> what)
-      : caf::event_based_actor(cfg), what_{std::move(what)} {}
+      : caf::event_based_actor(cfg), what_{std::move(what)} {
+    // Not later: nobody else holds on to it when its thread is refused.
+    self_ = caf::strong_actor_ptr{ctrl()};
+  }
 
   caf::behavior make_behavior() override {
     what_();
@@ -82,8 +85,11 @@ public:
     return {};
   }
 
+  void on_exit() override { self_ = nullptr; }
+
 private:
   std::function<void()> what_;
+  caf::strong_actor_ptr self_;
 };
 
 /// Tells the coordinator that a batch submitted by message is complete.

@@ -239,7 +239,8 @@ TEST_CASE("control is never behind the bound", "[bounds]") {
   caf::scoped_actor self{world.sys};
   auto stats = [&] {
     auto seen = troupe::pool_stats{};
-    self->request(full.io.actor(), caf::infinite, troupe::stats_atom_v)
+    troupe::compat::ask(self, full.io.actor(), troupe::compat::forever,
+                        troupe::stats_atom_v)
         .receive([&](const troupe::pool_stats& now) { seen = now; },
                  [](const caf::error&) {});
     return seen;

@@ -103,7 +103,7 @@ TEST_CASE("actors have their turns while a compute pool has endless work",
     return {[](int x) { return x; }};
   });
   caf::scoped_actor self{world.sys};
-  self->request(echo, caf::infinite, 5)
+  troupe::compat::ask(self, echo, troupe::compat::forever, 5)
       .receive([&](int x) { answered = x == 5; },
                [&](const caf::error&) { answered = true; });
   work.get();

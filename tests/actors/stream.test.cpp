@@ -707,7 +707,7 @@ TEST_CASE("an actor answers others while it reads an endless stream",
       });
   caf::scoped_actor self{world.sys};
   for (int i = 0; i < 10; ++i)
-    self->request(reader, caf::infinite, i)
+    troupe::compat::ask(self, reader, troupe::compat::forever, i)
         .receive([&](int x) { CHECK(x == i + 1); },
                  [](caf::error&) { FAIL("no answer"); });
   auto over = std::make_shared<test::tally>();

@@ -270,8 +270,8 @@ TEST_CASE("a batch that was submitted by a message without a sender and fails "
   test::actor_world world;
   captured_failures lost;
   troupe::pool pool{world.sys, pool_options{.name = "io", .workers = 1}};
-  caf::anon_send(pool.actor(), troupe::submit_atom_v,
-                 troupe::make_batch(fail).label("by mail").ref());
+  troupe::compat::tell(pool.actor(), troupe::submit_atom_v,
+                       troupe::make_batch(fail).label("by mail").ref());
   auto all = lost.await(1);
   CHECK(all[0].failure->label == "by mail");
 }
