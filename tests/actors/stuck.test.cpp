@@ -59,6 +59,9 @@ struct guarded_world {
     // So that the timer is set that is to become due.
     catch_up(world.sys, pool);
     time.clock->advance(by);
+    // It may have looked while the time was on its way, and have set a timer
+    // that was due by then: so it looks once more.
+    catch_up(world.sys, pool);
     catch_up(world.sys, pool);
   }
 
