@@ -41,7 +41,7 @@ void check(const caf::actor_system& system, const node_options& options) {
   check_count("node_options.window", options.window, std::uint64_t{1} << 20,
               std::uint64_t{1} << 30);
   check_common("node_options", options.max_queued, options.spin,
-               options.drain_timeout);
+               options.drain_timeout, options.max_run_time);
   if (!system.has_middleman())
     refuse_option(
         "a node_pool takes a system that takes part in the network: call "

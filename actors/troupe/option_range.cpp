@@ -32,7 +32,8 @@ void check_duration(std::string_view key, std::chrono::nanoseconds value,
 
 void check_common(std::string_view owner, std::optional<std::size_t> max_queued,
                   std::optional<std::chrono::nanoseconds> spin,
-                  std::optional<std::chrono::nanoseconds> drain_timeout) {
+                  std::optional<std::chrono::nanoseconds> drain_timeout,
+                  std::optional<std::chrono::nanoseconds> max_run_time) {
   auto check = [owner](std::string_view member,
                        std::optional<std::chrono::nanoseconds> value) {
     if (value)
@@ -44,6 +45,7 @@ void check_common(std::string_view owner, std::optional<std::size_t> max_queued,
                 defaults::max_queued_limit);
   check("spin", spin);
   check("drain_timeout", drain_timeout);
+  check("max_run_time", max_run_time);
 }
 
 } // namespace troupe

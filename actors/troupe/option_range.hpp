@@ -31,6 +31,7 @@ void check_duration(std::string_view key, std::chrono::nanoseconds value,
 /// names the member that was set. `owner` is the name of their type.
 void check_common(std::string_view owner, std::optional<std::size_t> max_queued,
                   std::optional<std::chrono::nanoseconds> spin,
-                  std::optional<std::chrono::nanoseconds> drain_timeout);
+                  std::optional<std::chrono::nanoseconds> drain_timeout,
+                  std::optional<std::chrono::nanoseconds> max_run_time);
 
 } // namespace troupe

@@ -39,10 +39,7 @@ void check(const process_options& options) {
               1'000'000);
   check_count("process_options.max_lost", options.max_lost, 1, 0xFFFF'FFFF);
   check_common("process_options", options.max_queued, options.spin,
-               options.drain_timeout);
-  if (options.max_run_time)
-    check_duration("process_options.max_run_time", *options.max_run_time, none,
-                   most_time);
+               options.drain_timeout, options.max_run_time);
   if (options.processes)
     check_count("process_options.processes", *options.processes, 1,
                 defaults::workers_limit);

@@ -873,6 +873,7 @@ TEST_CASE("node options out of range are refused", "[node_pool]") {
   CHECK(refused({.max_message = 0}, "node_options.max_message"));
   CHECK(refused({.max_queued = 0}, "node_options.max_queued = 0"));
   CHECK(refused({.drain_timeout = -1s}, "node_options.drain_timeout = -1s"));
+  CHECK(refused({.max_run_time = -1s}, "node_options.max_run_time = -1s"));
   CHECK(refused({.window = 1000}, "node_options.window"));
   CHECK(refused({.max_lost = 0}, "node_options.max_lost"));
 }
