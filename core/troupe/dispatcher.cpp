@@ -45,6 +45,13 @@ void batch_list::push_back(batch& x) noexcept {
   last = &x;
 }
 
+void batch_list::push_front(batch& x) noexcept {
+  x.prev_ = nullptr;
+  x.next_ = first;
+  (first ? first->prev_ : last) = &x;
+  first = &x;
+}
+
 void batch_list::remove(batch& x) noexcept {
   (x.prev_ ? x.prev_->next_ : first) = x.next_;
   (x.next_ ? x.next_->prev_ : last) = x.prev_;
@@ -80,14 +87,18 @@ void dispatcher::list(batch& work, batch::place where) noexcept {
 ref_ptr<batch> dispatcher::take_out(batch_list& from, batch& work) noexcept {
   from.remove(work);
   work.place_ = batch::place::nowhere;
-  if (work.counted_as_queued_) {
-    work.counted_as_queued_ = false;
-    if (--queued_ <= options_.max_queued)
-      crowded_.store(false, std::memory_order_relaxed);
-    if (first_waiter_ && has_room(*first_waiter_))
-      room_made_.store(true, std::memory_order_relaxed);
-  }
+  count_begun(work);
   return {&work, adopt_ref};
+}
+
+// It is not queued any more.
+void dispatcher::count_begun(batch& work) noexcept {
+  if (!std::exchange(work.counted_as_queued_, false))
+    return;
+  if (--queued_ <= options_.max_queued)
+    crowded_.store(false, std::memory_order_relaxed);
+  if (first_waiter_ && has_room(*first_waiter_))
+    room_made_.store(true, std::memory_order_relaxed);
 }
 
 // The caller must hold a reference of its own: the list's may be the last one,
@@ -316,12 +327,17 @@ void dispatcher::withdraw(batch& work) noexcept {
   wake_list to_wake;
   {
     lock guard{mutex_};
-    if (work.place_ == batch::place::nowhere || work.has_unclaimed())
+    if (work.has_unclaimed())
       return;
-    unlist(work);
-    if (work.key()) {
-      unblock(*work.key());
-      serve_idle(to_wake, garbage);
+    if (work.place_ != batch::place::nowhere) {
+      unlist(work);
+      if (work.key()) {
+        unblock(*work.key());
+        serve_idle(to_wake, garbage);
+      }
+    } else {
+      // It may be in a worker's hand.
+      count_begun(work);
     }
   }
   wake_all(to_wake);
@@ -329,6 +345,7 @@ void dispatcher::withdraw(batch& work) noexcept {
 
 bool dispatcher::await_room(room_waiter& waiter) noexcept {
   lock guard{mutex_};
+  count_begun_of_hands();
   waiter.ticket_ = tickets_;
   if (options_.on_full != on_full::wait || has_room(waiter))
     return false;
@@ -398,8 +415,11 @@ bool dispatcher::take_up(worker_cell& cell, batch& work) {
 worker_cell::hand_off dispatcher::next_work(worker_cell& cell,
                                             const ref_ptr<batch>& done,
                                             leave_reason why) {
+  if (auto more = next_in_hand(cell))
+    return {std::move(more)};
   // Declared before the lock: what drops here must not do so under it.
   trash garbage;
+  laid_down over;
   ref_ptr<batch> work;
   wake_list to_wake;
   auto retired = false;
@@ -411,6 +431,8 @@ worker_cell::hand_off dispatcher::next_work(worker_cell& cell,
     cell.current_ = nullptr;
     note_start(cell);
     if (done) {
+      learn(cell, *done);
+      lay_down(cell, over);
       end_part(*done);
       lose = lost_the_last(*done);
     }
@@ -420,8 +442,16 @@ worker_cell::hand_off dispatcher::next_work(worker_cell& cell,
     if (why == leave_reason::yielded)
       cell.served_waiting_ = false;
     auto surplus = live_workers() > capacity();
+    auto recalled = recall_late(cell.mark());
     if (!surplus)
       work = pick_next(cell, garbage);
+    if (!surplus && !work && first_hand_) {
+      recall_all();
+      recalled = true;
+      work = pick_next(cell, garbage);
+    }
+    if (recalled)
+      serve_idle(to_wake, garbage);
     if (surplus || (!work && closed_)) {
       // It may have come for a batch that waits: somebody else must.
       if (somebody_waits()) {
@@ -431,9 +461,10 @@ worker_cell::hand_off dispatcher::next_work(worker_cell& cell,
       live_.fetch_sub(1, std::memory_order_relaxed);
       cell.alive_ = false;
       retired = true;
-    } else if (work)
+    } else if (work) {
       begin_part(cell, *work, clock_of(cell));
-    else
+      deal(cell, *work);
+    } else
       push_idle(cell);
     if (wants_growth() && !growth_asked_)
       grow = growth_asked_ = true;
@@ -443,6 +474,7 @@ worker_cell::hand_off dispatcher::next_work(worker_cell& cell,
     staff_->grow();
   if (lose)
     done->lose(cell);
+  let_go(over, cell);
   if (stuck_for.count() > 0)
     write_log(log_level::info, name(),
               fmt::format("worker {} is back: its call '{}' has returned "
@@ -456,6 +488,7 @@ worker_cell::hand_off dispatcher::next_work(worker_cell& cell,
 
 void dispatcher::lost(worker_cell& cell, ref_ptr<batch> held) {
   trash garbage;
+  laid_down over;
   ref_ptr<batch> part;
   wake_list to_wake;
   auto grow = false;
@@ -468,9 +501,9 @@ void dispatcher::lost(worker_cell& cell, ref_ptr<batch> held) {
     cell.failed_opens_ = 0;
     // Else it has retired, and was counted out then.
     if (!std::exchange(cell.alive_, false)) {
-      auto over = closed_ && live_workers() == 0;
+      auto last = closed_ && live_workers() == 0;
       guard.unlock();
-      if (over)
+      if (last)
         staff_->emptied();
       return;
     }
@@ -489,7 +522,10 @@ void dispatcher::lost(worker_cell& cell, ref_ptr<batch> held) {
       remove_idle(cell);
     garbage.push_back(std::move(held));
     garbage.push_back(cell.take().work);
-    part = ref_ptr<batch>{std::exchange(cell.current_, nullptr)};
+    lay_down(cell, over);
+    // There is one less to come for what others have in their hands.
+    recall_all();
+    part = ref_ptr<batch>{cell.current_.exchange(nullptr)};
     if (part) {
       leave(*part);
       // Whether it had claimed something is known when nobody else has.
@@ -514,6 +550,7 @@ void dispatcher::lost(worker_cell& cell, ref_ptr<batch> held) {
     staff_->grow();
   if (lose)
     part->lose(cell);
+  let_go(over, cell);
   if (replaced)
     write_log(log_level::warning, name(),
               fmt::format("worker {} has ended without being told to; another "
@@ -580,9 +617,10 @@ dispatcher::check_hang(const batch& work,
   auto stuck_in = [&](auto matches) {
     std::size_t result = 0;
     for (auto& cell : cells_) {
-      if (!cell->current_ || !check.stuck(*cell))
+      auto current = cell->current_.load();
+      if (!current || !check.stuck(*cell))
         continue;
-      result += matches(*cell->current_);
+      result += matches(*current);
       for (auto part = cell->nested_; part != nullptr; part = part->outer_)
         result += matches(part->work_);
     }
@@ -670,10 +708,11 @@ void dispatcher::cancel_all(ec why) {
   std::vector<ref_ptr<batch>> all;
   {
     lock guard{mutex_};
+    recall_all();
     all = listed();
     for (auto& cell : cells_) {
-      if (cell->current_)
-        all.emplace_back(cell->current_);
+      if (auto current = cell->current_.load())
+        all.emplace_back(current);
       for (auto part = cell->nested_; part != nullptr; part = part->outer_)
         all.emplace_back(&part->work_);
     }
@@ -688,7 +727,7 @@ void dispatcher::close() {
   wake_list to_wake;
   {
     lock guard{mutex_};
-    to_wake = close_under_lock();
+    close_under_lock(to_wake);
   }
   wake_all(to_wake);
 }
@@ -699,7 +738,7 @@ bool dispatcher::close_if_drained() {
     lock guard{mutex_};
     if (outstanding() > 0)
       return false;
-    to_wake = close_under_lock();
+    close_under_lock(to_wake);
   }
   wake_all(to_wake);
   return true;
@@ -1037,6 +1076,8 @@ worker_cell* dispatcher::hand_over(batch& work,
 // Gives what waits to idle workers, as long as there are both: after something
 // that let batches wait which had been blocked.
 void dispatcher::serve_idle(wake_list& to_wake, trash& garbage) {
+  if (idle_ && waking_ < most_waking && !somebody_waits())
+    recall_all();
   while (idle_ && waking_ < most_waking && somebody_waits()) {
     auto work = pick_next(*idle_, garbage);
     if (!work)
@@ -1056,9 +1097,7 @@ bool dispatcher::give_retire(worker_cell& cell) noexcept {
   return cell.give(worker_cell::retire);
 }
 
-// Returns the workers to wake.
-dispatcher::wake_list dispatcher::close_under_lock() {
-  wake_list to_wake;
+void dispatcher::close_under_lock(wake_list& to_wake) {
   admission_closed_ = closed_ = true;
   while (auto cell = idle_) {
     remove_idle(*cell);
@@ -1066,7 +1105,6 @@ dispatcher::wake_list dispatcher::close_under_lock() {
       to_wake.push_back(cell);
   }
   retire_resting(to_wake, 0);
-  return to_wake;
 }
 
 // Returns what could use one more worker, or waits for room at its key.

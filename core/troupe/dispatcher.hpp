@@ -28,6 +28,7 @@
 #include "troupe/options.hpp"
 #include "troupe/room_waiter.hpp"
 #include "troupe/short_list.hpp"
+#include "troupe/short_mutex.hpp"
 #include "troupe/stats.hpp"
 #include "troupe/worker_cell.hpp"
 
@@ -68,6 +69,7 @@ struct batch_list {
   batch* last = nullptr;
 
   void push_back(batch& x) noexcept;
+  void push_front(batch& x) noexcept;
   void remove(batch& x) noexcept;
 };
 
@@ -411,7 +413,7 @@ private:
     bool empty() const noexcept { return !has_waiting() && !running.first; }
   };
 
-  using lock = std::unique_lock<std::mutex>;
+  using lock = std::unique_lock<short_mutex>;
 
   // What became of the requests of one label.
   struct outcome_counts {
@@ -431,6 +433,27 @@ private:
   using trash = short_list<ref_ptr<batch>, 16>;
   using wake_list = short_list<worker_cell*, 16>;
 
+  // What a worker has let go of, to be dropped when the lock is free, and of
+  // which of these it was the last to work on.
+  struct laid_down {
+    std::array<batch*, hand::max_size> batches;
+    std::uint32_t size = 0;
+    std::uint32_t lost = 0;
+  };
+
+  static bool fits_hand(const batch& work) noexcept;
+  bool may_take_several(const batch& first) const noexcept;
+  void deal(worker_cell& cell, batch& first) noexcept;
+  void learn(worker_cell& cell, const batch& done) noexcept;
+  ref_ptr<batch> next_in_hand(worker_cell& cell) noexcept;
+  void recall(worker_cell& cell) noexcept;
+  void recall_all() noexcept;
+  bool recall_late(std::chrono::steady_clock::time_point now) noexcept;
+  void lay_down(worker_cell& cell, laid_down& over) noexcept;
+  static void let_go(const laid_down& over, worker_cell& cell) noexcept;
+  void count_begun_of_hands() noexcept;
+  std::size_t queued_now() const noexcept;
+  void count_begun(batch& work) noexcept;
   service_class& class_of(const batch& work) noexcept;
   batch_list& list_of(const batch& work) noexcept;
   void list(batch& work, batch::place where) noexcept;
@@ -474,7 +497,7 @@ private:
     return admitted_.load(std::memory_order_seq_cst)
            + strangers_.load(std::memory_order_seq_cst);
   }
-  wake_list close_under_lock();
+  void close_under_lock(wake_list& to_wake);
   std::vector<ref_ptr<batch>> listed() const;
   void tell_if_drained(std::uint64_t over) noexcept;
   clock::time_point clock_of(const worker_cell& cell) const noexcept;
@@ -525,11 +548,14 @@ private:
   const std::chrono::steady_clock::time_point began_;
 
   // Apart from what is read without it.
-  alignas(64) mutable std::mutex mutex_;
+  alignas(64) mutable short_mutex mutex_;
   std::array<service_class, priorities> classes_;
   std::map<std::string, key_share, std::less<>> keys_;
   worker_cell* idle_ = nullptr;
   std::size_t idle_count_ = 0;
+  // Workers that have taken several submissions together, the oldest first.
+  worker_cell* first_hand_ = nullptr;
+  worker_cell* last_hand_ = nullptr;
   std::size_t queued_ = 0;
   // How many submissions were ever queued: their tickets.
   std::uint64_t tickets_ = 0;

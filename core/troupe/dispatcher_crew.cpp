@@ -140,7 +140,7 @@ void dispatcher::put_off_growth() noexcept {
 std::uint64_t dispatcher::progress_of(const worker_cell& cell) const noexcept {
   std::uint64_t result = cell.claims_.load(std::memory_order_relaxed);
   auto index = cell.lane_.load(std::memory_order_relaxed);
-  auto all = cell.current_->lanes_.load(std::memory_order_acquire);
+  auto all = cell.current_.load()->lanes_.load(std::memory_order_acquire);
   if (all && index < all->count)
     result |= std::uint64_t{all->lanes[index].unstarted().begin} << 32;
   return result;
@@ -164,6 +164,7 @@ void dispatcher::note_progress(worker_cell& cell,
 }
 
 clock::time_point dispatcher::watch(std::vector<stuck_request>& alarms) {
+  trash garbage;
   wake_list to_wake;
   auto grow = false;
   auto busy = false;
@@ -174,7 +175,7 @@ clock::time_point dispatcher::watch(std::vector<stuck_request>& alarms) {
     auto now = clock_.now();
     auto before = alarms.size();
     for (auto& cell : cells_) {
-      auto work = cell->current_;
+      auto work = cell->current_.load();
       if (work == nullptr)
         continue;
       busy = true;
@@ -192,6 +193,7 @@ clock::time_point dispatcher::watch(std::vector<stuck_request>& alarms) {
       }
       cell->stuck_ = true;
       ++stuck_;
+      recall(*cell);
       auto& inner = cell->nested_ ? cell->nested_->work_ : *work;
       stuck_request alarm;
       alarm.pool = name();
@@ -210,6 +212,8 @@ clock::time_point dispatcher::watch(std::vector<stuck_request>& alarms) {
       alarms[i].exhausted = exhausted();
     }
     shed_surplus(to_wake);
+    if (alarms.size() > before)
+      serve_idle(to_wake, garbage);
     // One that is left over may be busy in a batch for long.
     if (live_workers() > capacity())
       call_workers(1);
@@ -253,7 +257,7 @@ void dispatcher::shed_surplus(wake_list& to_wake) noexcept {
 bool dispatcher::only_stuck_left() const {
   lock guard{mutex_};
   auto busy = std::count_if(cells_.begin(), cells_.end(), [](const auto& cell) {
-    return cell->current_ != nullptr;
+    return cell->current_.load() != nullptr;
   });
   return busy > 0
          && (options_.max_run_time.count() == 0
@@ -275,7 +279,7 @@ std::string dispatcher::exhausted_text() const {
       "all {} workers of the pool '{}' are stuck, '{}' on worker {} for {}, "
       "and no spare is left (troupe.max-spares = {}); wait for one to return, "
       "or raise troupe.workers",
-      stuck_, name(), longest->current_->label(), longest->name(),
+      stuck_, name(), longest->current_.load()->label(), longest->name(),
       about(clock_.now() - longest->seen_since_), options_.max_spares);
 }
 

@@ -81,12 +81,14 @@ void dispatcher::step_back(worker_cell& cell, batch& work) {
   // The list may hold the last reference but the caller's.
   ref_ptr<batch> keep{&work};
   trash garbage;
+  laid_down over;
   wake_list to_wake;
   auto grow = false;
   auto lose = false;
   {
     lock guard{mutex_};
     cell.current_ = nullptr;
+    lay_down(cell, over);
     end_stuck(cell, to_wake);
     arrive(cell);
     leave(work);
@@ -123,6 +125,7 @@ void dispatcher::step_back(worker_cell& cell, batch& work) {
     staff_->grow();
   if (lose)
     work.lose(cell);
+  let_go(over, cell);
 }
 
 // The worker could not open its resource: it takes nothing until it has tried

@@ -40,6 +40,7 @@ void dispatcher::resize(std::size_t workers) {
 
 void dispatcher::set_size(lock guard, std::size_t workers) {
   wake_list to_wake;
+  trash garbage;
   auto grow = false;
   auto now = std::chrono::steady_clock::now();
   offered_ = offered(now);
@@ -53,6 +54,8 @@ void dispatcher::set_size(lock guard, std::size_t workers) {
     shrinking_ = true;
     call_workers(surplus);
   }
+  recall_all();
+  serve_idle(to_wake, garbage);
   if (wants_growth() && !growth_asked_)
     grow = growth_asked_ = true;
   guard.unlock();
@@ -105,6 +108,9 @@ bool dispatcher::begin_sizing() {
 std::optional<load_observation> dispatcher::observe_load() {
   load_observation seen;
   std::vector<std::uint64_t> threads;
+  trash garbage;
+  wake_list to_wake;
+  auto over = false;
   {
     lock guard{mutex_};
     auto now = clock_.now();
@@ -116,7 +122,7 @@ std::optional<load_observation> dispatcher::observe_load() {
       if (!cell->alive_ || cell->stuck_)
         continue;
       ++seen.workers;
-      if (cell->current_ == nullptr)
+      if (cell->current_.load() == nullptr)
         continue;
       ++seen.busy;
       auto thread = cell->thread_.load(std::memory_order_relaxed);
@@ -124,6 +130,10 @@ std::optional<load_observation> dispatcher::observe_load() {
         threads.push_back(thread);
     }
     seen.completed = seen_.returned - before;
+    // Nobody may come by who would see what they hold back.
+    while (recall_late(std::chrono::steady_clock::now())) {
+    }
+    serve_idle(to_wake, garbage);
     seen.waiting = demand(max_workers());
     seen.waiting =
         std::max(seen.waiting, hinted_.load(std::memory_order_relaxed));
@@ -132,9 +142,12 @@ std::optional<load_observation> dispatcher::observe_load() {
         || seen_.quiet >= most_quiet_looks) {
       sizing_.store(false, std::memory_order_relaxed);
       hinted_.store(0, std::memory_order_relaxed);
-      return std::nullopt;
+      over = true;
     }
   }
+  wake_all(to_wake);
+  if (over)
+    return std::nullopt;
   seen.computing = computing(threads);
   return seen;
 }

@@ -56,18 +56,20 @@ pool_stats dispatcher::stats() const {
         continue;
       auto& shown = result.team.emplace_back();
       shown.id = cell->id();
-      shown.busy = cell->current_ != nullptr;
+      auto current = cell->current_.load();
+      shown.busy = current != nullptr;
       shown.stuck = cell->stuck_;
       result.busy += shown.busy;
       auto since = cell->record_.since();
       if (!shown.busy || since == steady_clock::time_point{})
         continue;
-      shown.label = cell->current_->label();
+      shown.label = current->label();
       shown.running = std::max(now - since, steady_clock::duration{0});
       result.longest_running = std::max(result.longest_running, shown.running);
     }
-    result.queued = std::min(queued_, options_.max_queued);
-    result.waiting = queued_ - result.queued;
+    auto queued = queued_now();
+    result.queued = std::min(queued, options_.max_queued);
+    result.waiting = queued - result.queued;
     result.oldest_queued = oldest_queued(now);
     result.submissions = submissions_;
     result.arrived = arrived_;
@@ -175,6 +177,11 @@ std::chrono::nanoseconds dispatcher::oldest_queued(
     look(of.waiting);
   for (auto& [key, share] : keys_)
     look(share.blocked);
+  for (auto cell = first_hand_; cell != nullptr; cell = cell->hand_next_) {
+    auto next = cell->hand_.position() + 1;
+    if (next < cell->hand_.size)
+      oldest = std::min(oldest, cell->hand_.batches[next]->submitted_at());
+  }
   return now - oldest;
 }
 
@@ -196,8 +203,8 @@ bool dispatcher::add_unfinished(receipt& what) const {
     found->second.push_back({std::string{work.label()}, cell.id(), since});
   };
   for (auto& cell : cells_) {
-    if (cell->current_)
-      add(*cell, *cell->current_, cell->since_);
+    if (auto current = cell->current_.load())
+      add(*cell, *current, cell->since_);
     for (auto part = cell->nested_; part != nullptr; part = part->outer_)
       add(*cell, part->work_, part->since_);
   }

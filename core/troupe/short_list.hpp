@@ -3,8 +3,9 @@
 
 #pragma once
 
-#include <array>
 #include <cstddef>
+#include <memory>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -13,10 +14,20 @@ namespace troupe {
 template <class T, std::size_t Few>
 class short_list {
 public:
+  // The places of the first few are left as they are, since mostly none of them
+  // is needed: it costs more to fill them with nothing than to take a lock.
+  short_list() noexcept {} // NOLINT(modernize-use-equals-default)
+
+  short_list(const short_list&) = delete;
+
+  short_list& operator=(const short_list& other) = delete;
+
+  ~short_list() { std::destroy_n(few_, size_); }
+
   /// Errors: throws std::bad_alloc, from the element behind the first few on.
   void push_back(T x) {
     if (size_ < Few)
-      few_[size_++] = std::move(x);
+      std::construct_at(few_ + size_++, std::move(x));
     else
       more_.push_back(std::move(x));
   }
@@ -33,7 +44,9 @@ public:
 
 private:
   std::size_t size_ = 0;
-  std::array<T, Few> few_{};
+  union {
+    T few_[Few];
+  };
   std::vector<T> more_;
 };
 

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "troupe/batch.hpp"
+#include "troupe/hand.hpp"
 #include "troupe/resource_slot.hpp"
 #include "troupe/worker_record.hpp"
 
@@ -130,6 +131,12 @@ public:
 
   void set_mark(std::chrono::steady_clock::time_point now) noexcept {
     mark_ = now;
+  }
+
+  /// Returns how many submissions the worker has taken from the queue and not
+  /// begun with. For the worker's thread.
+  std::uint32_t in_hand() const noexcept {
+    return hand_.empty() ? 0 : hand_.size - hand_.position() - 1;
   }
 
   /// What the worker measures.
@@ -258,8 +265,14 @@ private:
   const batch* working_on_ = nullptr;
   std::chrono::steady_clock::time_point mark_;
 
-  // Guarded by the dispatcher's mutex.
-  batch* current_ = nullptr;
+  // Guarded by the dispatcher's mutex, but for a step to the next one in hand,
+  // all of which stay while others may look at this.
+  std::atomic<batch*> current_{nullptr};
+  hand hand_;
+  // Those with a hand that has not been recalled, in the order of its begin.
+  worker_cell* hand_prev_ = nullptr;
+  worker_cell* hand_next_ = nullptr;
+  bool hand_listed_ = false;
   std::chrono::steady_clock::time_point since_;
   worker_cell* idle_prev_ = nullptr;
   worker_cell* idle_next_ = nullptr;
