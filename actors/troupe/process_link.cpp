@@ -279,7 +279,7 @@ process_link::call_once(context& ctx, const procedure_info& what,
   case frame_status::done:
     break;
   case frame_status::interrupted:
-    throw_stopped(ctx, what, process.get(), *stop);
+    throw_stopped(ctx, what, process.get(), *stop, true);
   case frame_status::too_large:
     throw_misbehaved(what, *process, "sent more than it was allowed to", true);
   case frame_status::garbage:
@@ -412,7 +412,7 @@ private:
     case frame_status::done:
       break;
     case frame_status::interrupted:
-      link_.throw_stopped(ctx_, what_, process_.get(), *stop_);
+      link_.throw_stopped(ctx_, what_, process_.get(), *stop_, true);
     case frame_status::too_large:
       link_.throw_misbehaved(what_, *process_,
                              "sent more than it was allowed to", true);
@@ -640,7 +640,7 @@ void process_link::wait_out_backoff(context& ctx, const procedure_info& what,
            static_cast<int>(
                std::chrono::ceil<std::chrono::milliseconds>(left).count()));
     if (stop.stopped())
-      throw_stopped(ctx, what, nullptr, stop);
+      throw_stopped(ctx, what, nullptr, stop, false);
   }
 }
 
@@ -654,7 +654,7 @@ bool process_link::await_ready(context& ctx, const procedure_info& what,
   case frame_status::done:
     break;
   case frame_status::interrupted:
-    throw_stopped(ctx, what, &process, stop);
+    throw_stopped(ctx, what, &process, stop, false);
   case frame_status::ended:
     if (!process.wait_for_end(room_.settings.kill_grace))
       end(process);
@@ -725,15 +725,18 @@ void process_link::throw_lost(const procedure_info& what,
                      why};
 }
 
-// A running call cannot be stopped, but its process can.
+// A running call cannot be stopped, but its process can. `called`: whether the
+// call was sent there, so that it may have begun.
 void process_link::throw_stopped(context& ctx, const procedure_info& what,
-                                 worker_process* process, const stopper& stop) {
+                                 worker_process* process, const stopper& stop,
+                                 bool called) {
   auto end = std::string{"it had no process yet"};
   if (process) {
     this->end(*process);
     room_.ended.fetch_add(1, std::memory_order_relaxed);
     end =
-        fmt::format("{} was ended for that{}", place(*process),
+        fmt::format("{} {}was ended for that{}", place(*process),
+                    called ? "" : "took no calls yet, and ",
                     process->ended() ? fmt::format(" ({})", process->end_text())
                                      : ", and has not ended yet");
   }
@@ -748,7 +751,7 @@ void process_link::throw_stopped(context& ctx, const procedure_info& what,
   throw failure{
       late ? ec::deadline_exceeded : ec::cancelled,
       fmt::format("procedure '{}' was asked to stop; {}", what.name, end),
-      process != nullptr};
+      called};
 }
 
 // `called`: whether a call was sent to it, which may have begun then.

@@ -148,7 +148,8 @@ private:
   [[noreturn]] void throw_lost(const procedure_info& what,
                                worker_process& process);
   [[noreturn]] void throw_stopped(context& ctx, const procedure_info& what,
-                                  worker_process* process, const stopper& stop);
+                                  worker_process* process, const stopper& stop,
+                                  bool called);
   [[noreturn]] void throw_misbehaved(const procedure_info& what,
                                      worker_process& process,
                                      const std::string& how, bool called);

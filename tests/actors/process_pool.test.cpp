@@ -617,6 +617,30 @@ TEST_CASE("a call that waits for its process is cancelled at once",
   CHECK(failure_of(std::move(op)).code == ec::cancelled);
 }
 
+TEST_CASE("a call that is cancelled while its process starts has not started",
+          "[process_pool]") {
+  crew c{{.processes = 1, .arguments = {"--silent"}}};
+  test::gate begun;
+  std::stop_source source;
+  auto op = c.pool
+                .run([&](troupe::context& ctx) {
+                  begun.touch();
+                  return test::add(ctx, 1, 1);
+                })
+                .stop_with(source.get_token())
+                .start();
+  begun.wait_for_arrivals();
+  source.request_stop();
+  try {
+    std::move(op).get();
+    FAIL("it was called");
+  } catch (const troupe::failure& why) {
+    CHECK(why.code() == ec::cancelled);
+    CHECK_FALSE(why.started());
+    CHECK_THAT(why.what(), Catch::Contains("took no calls yet, and was ended"));
+  }
+}
+
 TEST_CASE("a process that greets with something else is ended",
           "[process_pool]") {
   crew c{{.processes = 1, .arguments = {"--garbage"}}};
