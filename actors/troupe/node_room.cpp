@@ -149,82 +149,123 @@ std::string node_room::write_chunk(const context& ctx,
   return wire::write_calls(session, head, arguments);
 }
 
-std::size_t node_room::make(context& ctx, const procedure_info& what,
-                            call_chunk& chunk) {
-  auto calls = chunk.calls;
-  // As many as may be in one message; the others are given back.
-  std::size_t n = 0;
-  for (std::uint64_t bytes = 0; n < calls.size() && n < wire::most_calls; ++n) {
-    auto size = calls[n].arguments.size();
-    if (size > settings.max_message) {
-      if (n > 0)
-        break;
-      auto [has, most] = readable_bytes(size, settings.max_message);
-      calls[0].failure = std::make_exception_ptr(
-          failure{ec::too_large,
-                  fmt::format("the arguments of procedure '{}' are {}, more "
-                              "than max_message = {}; it was not called",
-                              what.name, has, most)});
+// Makes the calls of a chunk for a worker, on one node after another if it
+// must.
+class node_room::call_maker {
+public:
+  call_maker(node_room& room, context& ctx, const procedure_info& what,
+             call_chunk& chunk)
+      : room_{room},
+        ctx_{ctx},
+        what_{what},
+        chunk_{chunk},
+        stop_{ctx.stop_token()},
+        key_{loss_book::key_of(worker_cell::current_batch())} {}
+
+  /// Returns how many calls have their outcome; the others have not begun.
+  std::size_t run() {
+    if (first_is_too_large() || first_has_cost_too_much())
       return 1;
+    while (!try_a_node()) {
     }
-    bytes += size;
-    if (n > 0 && bytes > settings.max_message)
-      break;
+    return made_;
   }
-  // Those that have cost too much already; others go before the first one.
-  auto key = loss_book::key_of(worker_cell::current_batch());
-  auto key_at = [&](std::size_t i) {
-    key.arguments = hash_of(what, calls[i].arguments);
-    return key;
-  };
-  if (key.may_come_again() && losses_.has_losses())
-    for (std::size_t i = 0; i < n; ++i) {
-      auto why = losses_.why_not_again(key_at(i));
+
+private:
+  // Keeps as many as may be in one message; the others are given back. Returns
+  // whether the first one is larger than that, and has failed.
+  bool first_is_too_large() {
+    auto most_bytes = room_.settings.max_message;
+    auto calls = chunk_.calls;
+    for (std::uint64_t bytes = 0; n_ < calls.size() && n_ < wire::most_calls;
+         ++n_) {
+      auto size = calls[n_].arguments.size();
+      if (size > most_bytes && n_ == 0) {
+        auto [has, most] = readable_bytes(size, most_bytes);
+        calls[0].failure = std::make_exception_ptr(
+            failure{ec::too_large,
+                    fmt::format("the arguments of procedure '{}' are {}, more "
+                                "than max_message = {}; it was not called",
+                                what_.name, has, most)});
+        return true;
+      }
+      bytes += size;
+      if (n_ > 0 && bytes > most_bytes)
+        break;
+    }
+    return false;
+  }
+
+  // Keeps those before the first one that has cost as much as it may; they go
+  // before it. Returns whether there are none, so that it has failed.
+  bool first_has_cost_too_much() {
+    if (!key_.may_come_again() || !room_.losses_.has_losses())
+      return false;
+    for (std::size_t i = 0; i < n_; ++i) {
+      auto why = room_.losses_.why_not_again(key_of(i));
       if (why.empty())
         continue;
-      n = i;
+      n_ = i;
       if (i > 0)
-        break;
-      calls[0].failure = std::make_exception_ptr(final_failure{
+        return false;
+      chunk_.calls[0].failure = std::make_exception_ptr(final_failure{
           ec::worker_lost,
-          fmt::format("procedure '{}' is not run again: {}", what.name, why),
-          true, key.owner});
-      return 1;
+          fmt::format("procedure '{}' is not run again: {}", what_.name, why),
+          true, key_.owner});
+      return true;
     }
-  // Returns whether the call may run once more, as far as what it has cost
-  // tells.
-  auto note_lost = [&](std::size_t i, const std::string& why) {
-    return !key.may_come_again()
-           || losses_.note_lost(key_at(i), why) < settings.max_lost;
-  };
-  auto stop = ctx.stop_token();
-  // Calls before this one have their outcome; those before the other one may
-  // have run once already.
-  std::size_t made = 0;
-  std::size_t tried = 0;
-  for (;;) {
+    return false;
+  }
+
+  // Returns whether the worker is done with the chunk; else what has no outcome
+  // goes elsewhere.
+  bool try_a_node() {
     // What is thrown from here on belongs to the first one without an outcome.
-    if (made > 0)
-      chunk.done(made);
-    const auto base = made;
-    const auto took = chunk.took.value_or(std::chrono::nanoseconds{0});
-    under_way way{*this, acquire(ctx, what, stop),
-                  static_cast<std::uint32_t>(n - base)};
-    auto& mine = way.mine;
-    auto& node = *way.node;
-    auto& link = *node.link;
+    if (made_ > 0)
+      chunk_.done(made_);
+    base_ = made_;
+    again_ = nullptr;
+    under_way way{room_, room_.acquire(ctx_, what_, stop_),
+                  static_cast<std::uint32_t>(n_ - base_)};
+    auto& link = *way.node->link;
     auto sent = link.send(
-        write_chunk(ctx, what, chunk, made, n, way.id, link.session()), way.id,
-        stop);
+        write_chunk(ctx_, what_, chunk_, base_, n_, way.id, link.session()),
+        way.id, stop_);
+    lock guard{room_.mutex_};
+    listen(way, guard);
+    if (made_ >= n_)
+      return true;
+    if (again_) {
+      if (goes_elsewhere(made_ + 1))
+        return false;
+      fail(again_);
+      return true;
+    }
+    if (way.mine.lost && !way.mine.last && sent)
+      return lose_node(way);
+    // What has its outcome is delivered, and the rest given back.
+    if (made_ > base_)
+      return true;
+    if (!stop_.stop_requested())
+      return false;
+    if (made_ == 0)
+      room_.throw_stopped(
+          ctx_, what_,
+          fmt::format("it had not begun on node '{}'", way.node->name));
+    return true;
+  }
+
+  // Takes in what the node says of the calls, until nothing more will come.
+  void listen(under_way& way, lock& guard) {
+    auto& mine = way.mine;
+    auto& link = *way.node->link;
+    const auto took = chunk_.took.value_or(std::chrono::nanoseconds{0});
     auto cancelled = false;
-    // One whose process was lost over there, so that it is to run once more.
-    auto again = false;
-    lock guard{mutex_};
     for (;;) {
       auto news = [&mine] { return mine.has_news(); };
       if (cancelled) {
         mine.changed.wait(guard, news);
-      } else if (!mine.changed.wait(guard, stop, news)) {
+      } else if (!mine.changed.wait(guard, stop_, news)) {
         // The node stops what runs, and says when it has stopped.
         cancelled = true;
         link.post(wire::write(link.session(), wire::kind::cancel,
@@ -233,87 +274,146 @@ std::size_t node_room::make(context& ctx, const procedure_info& what,
       }
       auto answers = std::move(mine.fresh);
       mine.fresh.clear();
-      chunk.took = took + mine.took;
+      chunk_.took = took + mine.took;
       auto over = mine.last || mine.lost;
       auto gave_back =
           std::exchange(mine.told, mine.given_back) != mine.given_back;
       if (gave_back)
-        n = base + mine.told;
+        n_ = base_ + mine.told;
       if (!answers.empty() || gave_back) {
         guard.unlock();
-        auto before = made;
-        for (auto& x : answers) {
-          if (again)
-            break;
-          auto is_lost =
-              x.kind == wire::answer_kind::failed
-              && x.code == static_cast<std::uint8_t>(ec::worker_lost);
-          auto may_again =
-              is_lost && (!x.started || note_lost(made, how_lost(x, what)));
-          if (may_again && what.idempotent && made >= tried && !cancelled) {
-            again = true;
-            break;
-          }
-          if (x.kind == wire::answer_kind::value)
-            chunk.calls[made].result = std::move(x.result);
-          else
-            chunk.calls[made].failure =
-                failure_of(x, what, node,
-                           is_lost && made < tried
-                               ? "; it had been run twice, since it is "
-                                 "idempotent"
-                               : "");
-          ++made;
-        }
-        if (made > before && !over)
-          chunk.done(made);
+        auto before = made_;
+        take(answers, *way.node, cancelled);
+        if (made_ > before && !over)
+          chunk_.done(made_);
         if (gave_back && !over)
-          chunk.give_back(n);
+          chunk_.give_back(n_);
         guard.lock();
       }
       // While the lock was open, more may have come.
       if ((mine.last || mine.lost) && mine.fresh.empty())
-        break;
+        return;
     }
-    if (made >= n)
-      return made;
-    auto gone = mine.lost && !mine.last && sent;
-    if (again || gone) {
-      auto until = again ? made + 1 : n;
-      // Of those that travelled together, the first one is what ran.
-      auto may_again =
-          again
-          || note_lost(made, fmt::format("node '{}', {}", node.name, mine.why));
-      if (may_again && what.idempotent && made >= tried
-          && !stop.stop_requested()) {
-        counts_.moved += until - made;
-        tried = until;
+  }
+
+  // Up to one that is to run once more.
+  void take(std::vector<wire::call_answer>& answers, const node_session& from,
+            bool cancelled) {
+    for (auto& x : answers) {
+      if (again_)
+        return;
+      if (x.kind == wire::answer_kind::value) {
+        chunk_.calls[made_++].result = std::move(x.result);
         continue;
       }
+      if (x.kind != wire::answer_kind::failed
+          || x.code != static_cast<std::uint8_t>(ec::worker_lost)) {
+        fail(room_.failure_of(x, what_, from));
+        continue;
+      }
+      auto why = x.started ? note_lost(how_lost(x, what_)) : std::string{};
       auto text = fmt::format(
-          "node '{}' ({}) was lost while it had procedure '{}' to run: {}; it "
-          "may have run{}",
-          node.name, node.place, what.name, mine.why,
-          made < tried ? " twice, since it is idempotent" : "");
-      // Others may have run, too, and may do so once more.
-      if (!may_again && what.idempotent && made >= tried)
-        n = made + 1;
-      for (; made < n; ++made)
-        chunk.calls[made].failure =
-            std::make_exception_ptr(failure{ec::node_lost, text, true});
-      return made;
+          "{} (on node '{}'){}", x.text, from.name,
+          made_ < tried_ ? "; it had been run twice, since it is idempotent"
+                         : "");
+      auto lost = failure_of_lost(ec::worker_lost, text, x.started, why);
+      if (why.empty() && may_run_twice() && !cancelled)
+        again_ = lost;
+      else
+        fail(lost);
     }
-    // What has its outcome is delivered, and the rest given back.
-    if (made > base)
-      return made;
-    if (stop.stop_requested()) {
-      if (made > 0)
-        return made;
-      throw_stopped(ctx, what,
-                    fmt::format("it had not begun on node '{}'", node.name));
-    }
-    // Nothing of it has begun there: it goes elsewhere.
   }
+
+  // The node is gone, and with it what it had to run. Returns as `try_a_node`.
+  bool lose_node(const under_way& way) {
+    auto& node = *way.node;
+    // Of those that travelled together, the first one is what ran.
+    auto why = note_lost(fmt::format("node '{}', {}", node.name, way.mine.why));
+    if (why.empty() && goes_elsewhere(n_))
+      return false;
+    auto text = fmt::format(
+        "node '{}' ({}) was lost while it had procedure '{}' to run: {}; it "
+        "may have run{}",
+        node.name, node.place, what_.name, way.mine.why,
+        made_ < tried_ ? " twice, since it is idempotent" : "");
+    // Others may have run, too, and may do so once more.
+    if (!why.empty() && may_run_twice())
+      n_ = made_ + 1;
+    fail(failure_of_lost(ec::node_lost, text, true, why));
+    while (made_ < n_)
+      fail(failure_of_lost(ec::node_lost, text, true, {}));
+    return true;
+  }
+
+  // Whether the first call without an outcome, which has begun, may begin once
+  // more.
+  bool may_run_twice() const noexcept {
+    return what_.idempotent && made_ >= tried_;
+  }
+
+  // Has calls up to `until` run once more, on another node, if they may.
+  bool goes_elsewhere(std::size_t until) {
+    if (!may_run_twice() || stop_.stop_requested())
+      return false;
+    room_.counts_.moved += until - made_;
+    tried_ = until;
+    return true;
+  }
+
+  // Notes that the first call without an outcome has cost a process or a node.
+  // Returns why it is not run again, also if it is tried again; or nothing.
+  std::string note_lost(const std::string& why) {
+    if (!key_.may_come_again())
+      return {};
+    auto key = key_of(made_);
+    room_.losses_.note_lost(key, why);
+    return room_.losses_.why_not_again(key);
+  }
+
+  // Says at once that it is not run again, and not when it comes again, so that
+  // nobody waits for that.
+  std::exception_ptr failure_of_lost(ec code, const std::string& text,
+                                     bool started,
+                                     const std::string& not_again) const {
+    if (not_again.empty())
+      return std::make_exception_ptr(failure{code, text, started});
+    return std::make_exception_ptr(final_failure{
+        code, fmt::format("{}; it is not run again: {}", text, not_again),
+        started, key_.owner});
+  }
+
+  // The outcome of the first call that has none.
+  void fail(std::exception_ptr why) {
+    chunk_.calls[made_++].failure = std::move(why);
+  }
+
+  loss_book::request_key key_of(std::size_t i) const {
+    auto result = key_;
+    result.arguments = hash_of(what_, chunk_.calls[i].arguments);
+    return result;
+  }
+
+  node_room& room_;
+  context& ctx_;
+  const procedure_info& what_;
+  call_chunk& chunk_;
+  const std::stop_token stop_;
+  // But for the arguments.
+  const loss_book::request_key key_;
+  // How many calls have not been given back.
+  std::size_t n_ = 0;
+  // How many have their outcome: now, and when the latest node got the others.
+  std::size_t made_ = 0;
+  std::size_t base_ = 0;
+  // Those before this one may have run once already.
+  std::size_t tried_ = 0;
+  // How the first one without an outcome failed, if it is to run once more.
+  std::exception_ptr again_;
+};
+
+std::size_t node_room::make(context& ctx, const procedure_info& what,
+                            call_chunk& chunk) {
+  return call_maker{*this, ctx, what, chunk}.run();
 }
 
 std::shared_ptr<node_session> node_room::acquire(const context& ctx,
@@ -382,8 +482,7 @@ void node_room::throw_stopped(const context& ctx, const procedure_info& what,
 
 std::exception_ptr node_room::failure_of(const wire::call_answer& x,
                                          const procedure_info& what,
-                                         const node_session& from,
-                                         const char* more) const {
+                                         const node_session& from) const {
   if (x.kind == wire::answer_kind::threw)
     return std::make_exception_ptr(
         remote_failure{x.type, x.text, static_cast<int>(x.pid), from.name});
@@ -395,9 +494,9 @@ std::exception_ptr node_room::failure_of(const wire::call_answer& x,
                             "{}, which is none",
                             what.name, from.name, x.code),
                 true});
-  return std::make_exception_ptr(failure{
-      static_cast<ec>(x.code),
-      fmt::format("{} (on node '{}'){}", x.text, from.name, more), x.started});
+  return std::make_exception_ptr(
+      failure{static_cast<ec>(x.code),
+              fmt::format("{} (on node '{}')", x.text, from.name), x.started});
 }
 
 // -- nodes that come and go ---------------------------------------------------

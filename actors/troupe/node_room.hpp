@@ -150,6 +150,7 @@ private:
   using lock = std::unique_lock<std::mutex>;
 
   class under_way;
+  class call_maker;
 
   std::shared_ptr<node_session> acquire(const context& ctx,
                                         const procedure_info& what,
@@ -165,8 +166,7 @@ private:
                                   const std::string& where) const;
   std::exception_ptr failure_of(const wire::call_answer& answer,
                                 const procedure_info& what,
-                                const node_session& from,
-                                const char* more = "") const;
+                                const node_session& from) const;
 
   mutable std::mutex mutex_;
   // Notified when a slot may have become free.
