@@ -194,8 +194,7 @@ std::string dispatcher::start_text() const {
 std::string dispatcher::late_text() const {
   std::string result = "the deadline passed before a worker took it";
   if (max_workers() == 0)
-    result +=
-        fmt::format("; the pool '{}' has none, since no node is there", name());
+    result += fmt::format("; the pool '{}' has no worker now", name());
   return result;
 }
 
