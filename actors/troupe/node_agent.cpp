@@ -9,6 +9,7 @@
 
 #include "troupe/dispatcher.hpp"
 #include "troupe/messages.hpp"
+#include "troupe/options.hpp"
 #include "troupe/readable.hpp"
 
 namespace troupe {
@@ -16,10 +17,6 @@ namespace troupe {
 namespace {
 
 using std::chrono::steady_clock;
-
-// How long a pool may take to answer a hello. A guess: a thousand times what it
-// needs.
-constexpr std::chrono::nanoseconds welcome_timeout = std::chrono::seconds{10};
 
 // How long what has arrived may take until it is read. A guess: a hundred times
 // what it takes.
@@ -212,14 +209,15 @@ private:
 
 node_agent::node_agent(caf::actor_config& cfg, procedures known,
                        caf::actor door, std::uint64_t session,
-                       wire::hello_message hello, stay_hooks hooks)
+                       wire::hello_message hello,
+                       std::chrono::nanoseconds patience, stay_hooks hooks)
     : caf::event_based_actor{cfg},
       known_{std::move(known)},
       door_{std::move(door)},
       session_{session},
       hello_{std::move(hello)},
       hooks_{std::move(hooks)},
-      heartbeat_{welcome_timeout},
+      heartbeat_{patience},
       self_{ctrl()} {}
 
 caf::behavior node_agent::make_behavior() {
@@ -230,7 +228,7 @@ caf::behavior node_agent::make_behavior() {
         compat::tell(to, leave_atom_v, std::string{});
     });
   };
-  pulse_.emplace(welcome_timeout, welcome_timeout / 2, steady_clock::now());
+  pulse_.emplace(heartbeat_, heartbeat_ / 2, steady_clock::now());
   watch(door_);
   compat::tell(door_, node_atom_v, wire::write(session_, hello_), me);
   beat_later();
@@ -339,12 +337,13 @@ void node_agent::beat_later() {
 
 void node_agent::beat() {
   if (pulse_->is_lost(steady_clock::now())) {
-    end(stay_end::how::lost, link_ ? "no sign of life" : "no welcome in time");
+    end(stay_end::how::lost,
+        link_ ? "no sign of life"
+              : fmt::format("no welcome within {}", to_text(heartbeat_)));
     return;
   }
-  if (!link_)
-    return;
-  link_->post(wire::write_text(session_, wire::kind::ping, {}));
+  if (link_)
+    link_->post(wire::write_text(session_, wire::kind::ping, {}));
   beat_later();
 }
 

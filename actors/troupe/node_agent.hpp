@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -47,10 +48,11 @@ struct stay_hooks {
 /// leave now, what runs is ended.
 class node_agent : public caf::event_based_actor {
 public:
-  /// `known` are the procedures of the processes that make the calls.
+  /// `known` are the procedures of the processes that make the calls;
+  /// `patience` is how long the pool may take to answer the hello.
   node_agent(caf::actor_config& cfg, procedures known, caf::actor door,
              std::uint64_t session, wire::hello_message hello,
-             stay_hooks hooks);
+             std::chrono::nanoseconds patience, stay_hooks hooks);
 
   caf::behavior make_behavior() override;
 
@@ -84,6 +86,7 @@ private:
   std::shared_ptr<node_link> link_;
   std::optional<node_inbox> inbox_;
   std::optional<node_pulse> pulse_;
+  // Before the welcome, how long that may take.
   std::chrono::nanoseconds heartbeat_;
   std::uint64_t max_message_ = 0;
   std::map<std::uint64_t, std::shared_ptr<chunk>> chunks_;

@@ -50,6 +50,17 @@ constexpr milliseconds reach_timeout{5000};
 constexpr milliseconds first_pause{50};
 constexpr milliseconds longest_pause{5000};
 
+// How long a pool that was reached may take to welcome the node; twice as long
+// each time that it does not. Guesses: a hundred times what a busy pool needs,
+// so that a node whose hello was lost is back before anybody gives up waiting
+// for it; and a pool that is slower than that is waited for in the end.
+constexpr milliseconds first_patience{3000};
+constexpr milliseconds longest_patience{30000};
+
+// How often in a row a node with --once may find a pool that does not welcome
+// it. A guess: CAF loses a connection by coincidence, and so not each time.
+constexpr unsigned most_unwelcome = 5;
+
 struct node_arguments {
   node_address connect;
   std::size_t processes = std::max(std::thread::hardware_concurrency(), 1u);
@@ -73,7 +84,8 @@ constexpr const char* usage =
     "  --drain-timeout TIME  how long SIGTERM lets calls finish (default: "
     "30s)\n"
     "  --once                leave when the pool cannot be reached or is "
-    "lost\n";
+    "lost; one that\n"
+    "                        does not answer is tried again, up to 5 times\n";
 
 [[noreturn]] void refuse(const std::string& text) {
   throw failure{ec::invalid_option, text};
@@ -184,13 +196,15 @@ public:
 
   int run() {
     auto pause = first_pause;
+    auto unwelcome = 0u;
     for (;;) {
-      auto stay = reach();
+      auto stay = reach(patience_after(unwelcome));
       if (stop_)
         return 0;
+      unwelcome = stay.unanswered ? unwelcome + 1 : 0;
       if (stay.welcomed)
         pause = first_pause;
-      if (how_.once)
+      if (how_.once && (unwelcome == 0 || unwelcome == most_unwelcome))
         return stay.end.why == stay_end::how::left ? 0 : 1;
       if (wait(pause) == woken::signal)
         return 0;
@@ -202,7 +216,15 @@ private:
   struct stay_result {
     stay_end end;
     bool welcomed = false;
+    // The pool was reached, and then neither welcomed the node nor turned it
+    // away: CAF has lost the connection, or the hello.
+    bool unanswered = false;
   };
+
+  static milliseconds patience_after(unsigned unwelcome) {
+    return std::min(first_patience * (1 << std::min(unwelcome, 10u)),
+                    longest_patience);
+  }
 
   // What a call may take is up to the pool. Most set no limit, so that the
   // processes that are started before it is reached can stay.
@@ -259,7 +281,7 @@ private:
     }
   }
 
-  stay_result reach() {
+  stay_result reach(milliseconds patience) {
     auto where = to_text(how_.connect);
     std::shared_ptr<void> first;
     auto why = why_not_reached(how_.connect, how_.tls, reach_timeout,
@@ -272,13 +294,19 @@ private:
                         how_.once ? "" : "; trying again"));
       return {};
     }
-    return stay(std::move(first));
+    return stay(std::move(first), patience);
   }
 
   // In a system of its own, so that nothing of it is left behind: CAF would go
-  // on using a connection that is dead, and has no way to be told. `first` is
-  // open until the pool has answered.
-  stay_result stay(std::shared_ptr<void> first) {
+  // on using a connection that is dead, and has no way to be told.
+  //
+  // `first` stays open for as long. CAF names connections by their descriptor,
+  // and forgets a closed one by a message to itself, which may have to wait: by
+  // then the pool may have the connection of another node under that
+  // descriptor, and forgets that one. So a node closes nothing while others may
+  // be joining.
+  stay_result stay([[maybe_unused]] std::shared_ptr<void> first,
+                   milliseconds patience) {
     config cfg;
     cfg.set(std::string{compat::config_prefix} + "scheduler.max-threads",
             std::size_t{1});
@@ -296,7 +324,6 @@ private:
     stay_hooks hooks;
     hooks.on_welcome = [&](const wire::welcome_message& hello) {
       result.welcomed = true;
-      first.reset();
       say(fmt::format("in the pool '{}' ({}) at {}, as '{}' with {} process{}",
                       hello.pool, hello.place, to_text(how_.connect),
                       hello_.name, hello_.slots,
@@ -312,7 +339,7 @@ private:
       ::eventfd_write(event_.get(), 1);
     };
     caf::actor agent = network.spawn<node_agent>(known_, *door, ++last_session_,
-                                                 hello_, hooks);
+                                                 hello_, patience, hooks);
     *door = nullptr;
     auto until = std::optional<std::chrono::nanoseconds>{};
     for (auto told = 0;;) {
@@ -339,6 +366,8 @@ private:
     agent = nullptr;
     while (caf::actor_cast<caf::strong_actor_ptr>(address))
       std::this_thread::sleep_for(milliseconds{1});
+    result.unanswered =
+        !result.welcomed && result.end.why == stay_end::how::lost;
     switch (result.end.why) {
     case stay_end::how::refused:
       say(fmt::format("the pool at {} turns this node away: {}",

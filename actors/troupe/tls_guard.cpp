@@ -3,6 +3,7 @@
 #if TROUPE_TLS
 #  include <netdb.h>
 #  include <netinet/in.h>
+#  include <netinet/tcp.h>
 #  include <sys/socket.h>
 
 #  include <map>
@@ -51,6 +52,19 @@ std::string peer_of(int fd) {
   return fmt::format("{}{}{}:{}", six ? "[" : "", host, six ? "]" : "", port);
 }
 
+// Has the system close a connection whose other side is gone without a word,
+// after two minutes. CAF looks after those on which it has heard something; a
+// node keeps one more, on which nothing is said.
+void probe_when_idle(int fd) {
+  auto set = [fd](int level, int option, int value) {
+    ::setsockopt(fd, level, option, &value, sizeof(value));
+  };
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, 60);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, 20);
+  set(IPPROTO_TCP, TCP_KEEPCNT, 3);
+}
+
 // The handshakes that others have begun with the connections of one thread.
 class handshake_watch {
 public:
@@ -63,6 +77,7 @@ public:
 
   void begin(const SSL* ssl) {
     auto fd = SSL_get_fd(ssl);
+    probe_when_idle(fd);
     under_way_.try_emplace(ssl, handshake{port_of(fd), peer_of(fd)});
   }
 

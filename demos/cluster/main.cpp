@@ -57,8 +57,9 @@ using namespace std::chrono_literals;
 enum status : int { all_packed = 0, some_failed = 1, bad_usage = 2 };
 
 // How long local nodes may take until they have joined. A guess: a hundred
-// times what they need.
-constexpr auto joining_time = 10s;
+// times what they need, and time for one that was not welcomed to try again: it
+// waits for 3, 6 and 12 s.
+constexpr auto joining_time = 30s;
 
 int leave(int status, const std::string& line) {
   std::fprintf(stderr, "cluster: %s\n", line.c_str());

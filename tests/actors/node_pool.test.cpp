@@ -28,6 +28,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <fstream>
 #include <set>
 #include <string>
@@ -1002,6 +1003,99 @@ TEST_CASE("a node says of somebody who speaks otherwise that this is no pool",
   CHECK(node.wait() == 1);
   CHECK_THAT(text_of(folder.file("said")),
              Catch::Contains("not as a pool does: no pool of nodes"));
+}
+
+namespace {
+
+/// A pool that a test plays by hand.
+class fake_pool {
+public:
+  fake_pool() : self_{*net_.system} {
+    auto port = net_.system->middleman().publish(door(), 0, "127.0.0.1");
+    REQUIRE(port);
+    port_ = *port;
+  }
+
+  ~fake_pool() { net_.system->middleman().unpublish(door(), port_); }
+
+  std::uint16_t port() const noexcept { return port_; }
+
+  /// Blocks until a node knocks.
+  void take_hello() {
+    self_->receive([&](troupe::node_atom, const std::string& message,
+                       const caf::actor& node) {
+      session_ = wire::read_header(message)->session;
+      node_ = node;
+    });
+  }
+
+  /// Turns the node away that knocked last.
+  void refuse(const std::string& why) {
+    wire::refusal_message answer;
+    answer.text = why;
+    troupe::compat::tell(node_, troupe::node_atom_v,
+                         wire::write(session_, answer));
+  }
+
+private:
+  caf::actor door() const {
+    return caf::actor_cast<caf::actor>(self_->address());
+  }
+
+  network net_;
+  caf::scoped_actor self_;
+  std::uint16_t port_ = 0;
+  std::uint64_t session_ = 0;
+  caf::actor node_;
+};
+
+/// Returns how many connections to this port are open on both sides.
+int connections_to(std::uint16_t port) {
+  std::ifstream table{"/proc/net/tcp"};
+  std::string line;
+  std::getline(table, line);
+  auto result = 0;
+  while (std::getline(table, line)) {
+    unsigned local = 0;
+    unsigned state = 0;
+    REQUIRE(std::sscanf(line.c_str(), " %*d: %*x:%x %*x:%*x %x", &local, &state)
+            == 2);
+    constexpr unsigned established = 1;
+    result += local == port && state == established ? 1 : 0;
+  }
+  return result;
+}
+
+} // namespace
+
+// Where CAF had lost the way to a node that was just joining, the node waited
+// for 10 s, and then those who had waited for it were gone; with --once it left
+// without another try. Failure here is a hang.
+TEST_CASE("a node that gets no welcome dials again, also with --once",
+          "[node_pool]") {
+  fake_pool pool;
+  test::gate_folder folder;
+  auto node =
+      start_node(pool.port(), "alone", 1, folder.file("said"), {"--once"});
+  pool.take_hello();
+  pool.take_hello();
+  pool.refuse("enough of that");
+  CHECK(node.wait() == 1);
+  CHECK_THAT(text_of(folder.file("said")),
+             Catch::Contains("is lost: no welcome within 3s")
+                 && Catch::Contains("turns this node away: enough of that"));
+}
+
+// Its first connection, by which it has seen that there is a pool, was closed
+// as it joined. The pool forgot it a little later, by its descriptor, which the
+// connection of another node had by then: the one that was just joining was cut
+// off.
+TEST_CASE("a node closes no connection before it leaves", "[node_pool]") {
+  hall h;
+  auto node = start_node(h.pool.port(), "a");
+  // Behind all that a node does as it joins.
+  h.pool.call(test::add, 1, 1).get();
+  CHECK(connections_to(h.pool.port()) == 2);
 }
 
 // -- nodes that misbehave -----------------------------------------------------

@@ -17,7 +17,11 @@
 #include <caf/io/middleman.hpp>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <string>
+#include <utility>
+#include <vector>
 
 #if TROUPE_TLS
 
@@ -267,6 +271,44 @@ TEST_CASE("a node that has shaken hands outlives the timeout of handshakes",
   CHECK(h.pool.call(test::add, 2, 3).get() == 5);
   CHECK(h.pool.nodes().joined == 1);
   CHECK(h.pool.nodes().lost == 0);
+}
+
+namespace {
+
+/// How many connections to the port this process has accepted, and how many of
+/// them the system probes when nothing is said on them.
+std::pair<int, int> accepted_and_probed(std::uint16_t port) {
+  std::pair<int, int> result;
+  for (const auto& x : std::filesystem::directory_iterator{"/proc/self/fd"}) {
+    auto fd = std::stoi(x.path().filename());
+    sockaddr_in where{};
+    socklen_t size = sizeof(where);
+    sockaddr_in peer{};
+    socklen_t peer_size = sizeof(peer);
+    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&where), &size) != 0
+        || ntohs(where.sin_port) != port
+        || ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &peer_size)
+               != 0)
+      continue;
+    int probed = 0;
+    size = sizeof(probed);
+    ::getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &probed, &size);
+    ++result.first;
+    result.second += probed;
+  }
+  return result;
+}
+
+} // namespace
+
+// A node keeps a connection on which nothing is said. That of a machine without
+// power would stay open in the pool for ever.
+TEST_CASE("the system looks after the connections of a node", "[node_tls]") {
+  hall h{{}, {our_authority().pool()}};
+  auto node = start_node(h.pool.port(), "a", 1, {},
+                         as_arguments(our_authority().node()));
+  h.pool.call(test::add, 2, 3).get();
+  CHECK(accepted_and_probed(h.pool.port()) == std::pair{2, 2});
 }
 
 TEST_CASE("who fails to shake hands is named in the log of the pool",
