@@ -46,7 +46,8 @@ void check(const caf::actor_system& system, const node_options& options) {
     refuse_option(
         "a node_pool takes a system that takes part in the network: call "
         "troupe::load_nodes(cfg) before the system is made from cfg");
-  auto encrypted = system.has_openssl_manager();
+  // Built without TLS, this opens no encrypted port, whatever the system can.
+  auto encrypted = TROUPE_TLS != 0 && system.has_openssl_manager();
   if (encrypted && !has_certificates(system))
     refuse_option(
         "the system's OpenSSL module has no certificate, key and authority, "

@@ -15,11 +15,11 @@
 
 namespace troupe {
 
+#if TROUPE_TLS
+
 const char* const how_to_certify =
     "make certificates by demos/certificates, or by openssl: an authority of "
     "your own, and a certificate and key for each machine";
-
-#if TROUPE_TLS
 
 namespace {
 
@@ -125,20 +125,25 @@ void check(const tls_files& files) {
 
 } // namespace
 
-#endif
-
-std::string why_not_trusted([[maybe_unused]] const tls_files& files) {
-#if TROUPE_TLS
+std::string why_not_trusted(const tls_files& files) {
   try {
     check(files);
     return {};
   } catch (const bad_file& why) {
     return why.text;
   }
-#else
-  return "this troupe was built without TLS: install libcaf-dev and libssl-dev "
-         "and build it again";
-#endif
 }
+
+#else
+
+const char* const how_to_certify =
+    "this troupe was built without TLS: build it with -D TROUPE_TLS=ON, and "
+    "with OpenSSL and CAF's OpenSSL module installed";
+
+std::string why_not_trusted(const tls_files&) {
+  return "certificates are of no use here";
+}
+
+#endif
 
 } // namespace troupe

@@ -23,7 +23,7 @@ struct tls_files {
   }
 };
 
-/// Says how to make certificates.
+/// Says how to make certificates; or, built without TLS, what that takes.
 extern const char* const how_to_certify;
 
 /// Says what is wrong with the files, in one line; or nothing.

@@ -443,4 +443,19 @@ TEST_CASE("the script of certificates says what it wants, and what was "
   CHECK_THAT(said(place, 1), Catch::Contains("ca.pem, is not there"));
 }
 
+#else
+
+TEST_CASE("a build without TLS takes no certificates, and says why",
+          "[node_tls]") {
+  troupe::config cfg;
+  try {
+    troupe::load_nodes(cfg, {.tls = {"pool.pem", "pool.key", "ca.pem"}});
+    FAIL("it was accepted");
+  } catch (const troupe::failure& why) {
+    CHECK(why.code() == troupe::ec::invalid_option);
+    CHECK_THAT(why.what(), Catch::StartsWith("node_network.tls: ")
+                               && Catch::Contains("TROUPE_TLS=ON"));
+  }
+}
+
 #endif
