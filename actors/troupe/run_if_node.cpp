@@ -283,6 +283,11 @@ private:
 
   stay_result reach(milliseconds patience) {
     auto where = to_text(how_.connect);
+    // Open until the stay is over. CAF names connections by their descriptor,
+    // and forgets a closed one by a message to itself, which may have to wait:
+    // by then the pool may have the connection of another node under that
+    // descriptor, and forgets that one. So a node closes nothing while others
+    // may be joining.
     std::shared_ptr<void> first;
     auto why = why_not_reached(how_.connect, how_.tls, reach_timeout,
                                signals_.get(), first);
@@ -294,19 +299,12 @@ private:
                         how_.once ? "" : "; trying again"));
       return {};
     }
-    return stay(std::move(first), patience);
+    return stay(patience);
   }
 
   // In a system of its own, so that nothing of it is left behind: CAF would go
   // on using a connection that is dead, and has no way to be told.
-  //
-  // `first` stays open for as long. CAF names connections by their descriptor,
-  // and forgets a closed one by a message to itself, which may have to wait: by
-  // then the pool may have the connection of another node under that
-  // descriptor, and forgets that one. So a node closes nothing while others may
-  // be joining.
-  stay_result stay([[maybe_unused]] std::shared_ptr<void> first,
-                   milliseconds patience) {
+  stay_result stay(milliseconds patience) {
     config cfg;
     cfg.set(std::string{compat::config_prefix} + "scheduler.max-threads",
             std::size_t{1});

@@ -29,7 +29,6 @@ using test::get;
 using test::scripted_crew;
 using test::thread_crew;
 using troupe::ec;
-using troupe::leave_reason;
 using troupe::make_batch;
 using troupe::make_map_batch;
 using troupe::worker_cell;
@@ -80,6 +79,19 @@ public:
   void step(std::size_t worker) {
     auto why = crew.run(*cells[worker], found[worker]);
     found[worker] = crew.next(*cells[worker], found[worker], why);
+  }
+
+  /// As `step`, as if all that had happened at that time.
+  void step(std::size_t worker, std::chrono::steady_clock::time_point when) {
+    auto why = crew.run(*cells[worker], found[worker]);
+    cells[worker]->set_mark(when);
+    found[worker] = crew.next(*cells[worker], found[worker], why);
+  }
+
+  /// Cancels all that waits behind the hand which begins with `begin`.
+  void cancel_behind_hand(std::size_t begin) {
+    for (auto i = begin + first().in_hand() + 1; i < queued.size(); ++i)
+      batch_of(queued[i]).cancel(ec::cancelled);
   }
 
   /// Has a worker run all that there is.
@@ -137,18 +149,21 @@ TEST_CASE("what is in a hand and not begun counts as queued", "[hand]") {
   CHECK(pool.stats_queued() == 0);
 }
 
-TEST_CASE("others run what is left in the hand of a worker that is held up",
+// No time passes: who has nothing else to do takes it even if it is not late.
+TEST_CASE("a worker that finds nothing else runs what another one has in its "
+          "hand",
           "[hand]") {
   busy_pool pool{2};
   auto begin = pool.take_several();
   auto in_hand = pool.first().in_hand();
+  auto now = pool.first().mark();
   // The first worker is in its call all that time.
-  pool.run_all(1);
+  while (pool.found[1].work)
+    pool.step(1, now);
   CHECK(pool.order.size() == pool.queued.size() - 1);
-  CHECK(std::find(pool.order.begin(), pool.order.end(), begin)
-        == pool.order.end());
   // In their order, after all that had waited behind them.
-  auto i = std::find(pool.order.begin(), pool.order.end(), begin + 1);
+  REQUIRE(pool.order.size() > in_hand);
+  auto i = pool.order.end() - in_hand;
   for (std::uint32_t n = 1; n <= in_hand; ++n, ++i)
     CHECK(*i == begin + n);
   pool.step(0);
@@ -163,10 +178,7 @@ TEST_CASE("what a held up worker has in its hand goes before what came later",
   auto begin = pool.take_several();
   auto in_hand = pool.first().in_hand();
   auto now = pool.first().mark();
-  pool.crew.run(*pool.cells[1], pool.found[1]);
-  pool.cells[1]->set_mark(late ? now + 1h : now);
-  pool.found[1] =
-      pool.crew.next(*pool.cells[1], pool.found[1], leave_reason::exhausted);
+  pool.step(1, late ? now + 1h : now);
   CHECK(pool.number_of(*pool.found[1].work)
         == begin + 1 + (late ? 0 : in_hand));
   pool.run_all(1);
@@ -178,10 +190,7 @@ TEST_CASE("a worker that was called back begins nothing of its hand",
           "[hand]") {
   busy_pool pool{2};
   auto begin = pool.take_several();
-  pool.crew.run(*pool.cells[1], pool.found[1]);
-  pool.cells[1]->set_mark(pool.first().mark() + 1h);
-  pool.found[1] =
-      pool.crew.next(*pool.cells[1], pool.found[1], leave_reason::exhausted);
+  pool.step(1, pool.first().mark() + 1h);
   REQUIRE(pool.number_of(*pool.found[1].work) == begin + 1);
   pool.step(0);
   CHECK(pool.number_of(*pool.found[0].work) > begin + 1);
@@ -198,10 +207,7 @@ TEST_CASE("a worker whose call took long asks for what is urgent", "[hand]") {
   high.priority = troupe::priority::high;
   batch_of(urgent).modify(high);
   pool.crew.submit(urgent.ref());
-  pool.crew.run(pool.first(), pool.found[0]);
-  pool.first().set_mark(pool.first().mark() + 1h);
-  pool.found[0] =
-      pool.crew.next(pool.first(), pool.found[0], leave_reason::exhausted);
+  pool.step(0, pool.first().mark() + 1h);
   CHECK(pool.found[0].work.get() == &batch_of(urgent));
   pool.step(0);
   CHECK(pool.number_of(*pool.found[0].work) == begin + 1);
@@ -267,16 +273,19 @@ TEST_CASE("what a lost worker had in its hand goes to others", "[hand]") {
   CHECK(pool.stats_queued() == 0);
 }
 
-TEST_CASE("a pool that grows has new workers see what is in a hand", "[hand]") {
+TEST_CASE("a pool that may grow does so for what is in a hand", "[hand]") {
   busy_pool pool{1};
-  pool.take_several();
+  auto begin = pool.take_several();
+  pool.cancel_behind_hand(begin);
+  auto in_hand = pool.first().in_hand();
+  pool.order.clear();
   pool.crew.home().resize(2);
   auto hired = pool.crew.hire();
   REQUIRE(hired.size() == 1);
   pool.crew.run_all(*hired[0], pool.crew.next(*hired[0]));
-  CHECK(pool.order.size() == pool.queued.size() - 1);
+  CHECK(pool.order.size() == in_hand);
   pool.run_all(0);
-  CHECK(pool.each_ran_once());
+  CHECK(pool.order.size() == in_hand + 1);
 }
 
 TEST_CASE("a worker that gets stuck has its hand taken from it", "[hand]") {
@@ -286,8 +295,10 @@ TEST_CASE("a worker that gets stuck has its hand taken from it", "[hand]") {
   options.max_run_time = 1s;
   options.max_spares = 1;
   busy_pool pool{options};
-  pool.take_several();
-  time.clock->advance(2s);
+  auto begin = pool.take_several();
+  pool.cancel_behind_hand(begin);
+  auto in_hand = pool.first().in_hand();
+  pool.order.clear();
   std::vector<troupe::stuck_request> alarms;
   pool.crew.home().watch(alarms);
   time.clock->advance(2s);
@@ -296,9 +307,9 @@ TEST_CASE("a worker that gets stuck has its hand taken from it", "[hand]") {
   auto spare = pool.crew.hire();
   REQUIRE(spare.size() == 1);
   pool.crew.run_all(*spare[0], pool.crew.next(*spare[0]));
-  CHECK(pool.order.size() == pool.queued.size() - 1);
+  CHECK(pool.order.size() == in_hand);
   pool.run_all(0);
-  CHECK(pool.each_ran_once());
+  CHECK(pool.order.size() == in_hand + 1);
 }
 
 TEST_CASE("a pool that refuses at a full queue takes nothing together",
