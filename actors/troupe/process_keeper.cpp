@@ -16,8 +16,6 @@ namespace troupe {
 
 namespace {
 
-using std::chrono::steady_clock;
-
 // How long a process that nobody needs may take to end by itself. A guess: long
 // enough for destructors of global objects.
 constexpr auto retire_grace = std::chrono::seconds{1};
@@ -32,8 +30,8 @@ constexpr std::uint64_t wake_up = 0;
 
 // When a process that nobody needs is killed, if it has not ended by itself.
 // One that never took calls has nothing to finish.
-steady_clock::time_point end_of(const worker_process& process) {
-  auto now = steady_clock::now();
+std::chrono::steady_clock::time_point end_of(const worker_process& process) {
+  auto now = std::chrono::steady_clock::now();
   return process.ready.load() ? now + retire_grace : now;
 }
 
@@ -131,7 +129,7 @@ void process_keeper::wake() const noexcept {
 // Kills those whose time is over. Returns for how many milliseconds there is
 // nothing to do; -1 for any time.
 int process_keeper::end_overdue() {
-  auto now = steady_clock::now();
+  auto now = std::chrono::steady_clock::now();
   auto next = time_point::max();
   std::lock_guard guard{mutex_};
   for (auto& [number, of] : wards_) {
