@@ -4,11 +4,13 @@
 
 #include <fmt/format.h>
 
+#include "troupe/basp_guard.hpp"
 #include "troupe/defaults.hpp"
 #include "troupe/error.hpp"
 #include "troupe/log.hpp"
 #include "troupe/messages.hpp"
 #include "troupe/options.hpp"
+#include "troupe/stranger_watch.hpp"
 #include "troupe/tls_guard.hpp"
 
 #if TROUPE_TLS
@@ -19,8 +21,6 @@ namespace troupe {
 
 namespace {
 
-using std::chrono::steady_clock;
-
 caf::expected<std::uint16_t> publish(caf::actor_system& system,
                                      const caf::actor& door,
                                      const node_address& where) {
@@ -30,7 +30,7 @@ caf::expected<std::uint16_t> publish(caf::actor_system& system,
     return caf::openssl::publish(door, where.port, where.host.c_str(), true);
   }
 #endif
-  return system.middleman().publish(door, where.port, where.host.c_str(), true);
+  return publish_guarded(system, door, where);
 }
 
 } // namespace
@@ -45,10 +45,15 @@ caf::behavior node_door::make_behavior() {
       [this](node_atom, const std::string& message, const caf::actor& node) {
         take_in(message, node);
       },
-      [this](tick_atom, std::uint16_t port) { look_at_strangers(port); },
+      [this](tick_atom, std::uint16_t port) {
+        port_ = port;
+        look_at_strangers();
+      },
       [this](leave_atom) {
         // Before it is gone, so that the port is free by then.
         system().middleman().unpublish(caf::actor_cast<caf::actor>(self_));
+        // Nobody looks at them any more.
+        expel_strangers(system(), port_, {}, [](const strangers&) {});
         quit();
       },
   };
@@ -105,10 +110,10 @@ void node_door::take_in(const std::string& message, const caf::actor& node) {
   compat::tell(ear, node_atom_v);
 }
 
-void node_door::look_at_strangers(std::uint16_t port) {
+void node_door::look_at_strangers() {
   const auto& how = room_->settings;
   expel_strangers(
-      system(), port, how.timeout, [room = room_](const strangers& found) {
+      system(), port_, how.timeout, [room = room_](const strangers& found) {
         room->count_refused(found.count);
         write_log(
             log_level::warning, room->settings.pool,
@@ -119,7 +124,7 @@ void node_door::look_at_strangers(std::uint16_t port) {
                               found.count, found.last));
       });
   compat::tell_after(how.heartbeat, caf::actor_cast<caf::actor>(self_),
-                     tick_atom_v, port);
+                     tick_atom_v, port_);
 }
 
 void node_door::refuse(const caf::actor& node, std::uint64_t session,
@@ -143,7 +148,7 @@ node_ear::node_ear(caf::actor_config& cfg, std::shared_ptr<node_room> room,
       inbox_{room_->settings.window,
              room_->settings.max_message + wire::overhead, session_->slots},
       pulse_{room_->settings.heartbeat, room_->settings.timeout,
-             steady_clock::now()},
+             std::chrono::steady_clock::now()},
       self_{ctrl()} {}
 
 caf::behavior node_ear::make_behavior() {
@@ -181,7 +186,7 @@ void node_ear::on_exit() {
 }
 
 void node_ear::hear(std::string& message) {
-  pulse_.heard(steady_clock::now());
+  pulse_.heard(std::chrono::steady_clock::now());
   auto whole = inbox_.take(message, *session_->link);
   if (!whole) {
     leave("it sent a message that makes no sense");
@@ -204,7 +209,7 @@ void node_ear::hear(std::string& message) {
 
 void node_ear::beat() {
   const auto& how = room_->settings;
-  if (pulse_.is_lost(steady_clock::now())) {
+  if (pulse_.is_lost(std::chrono::steady_clock::now())) {
     leave(fmt::format("no sign of life for {}", to_text(how.timeout)));
     return;
   }
@@ -240,8 +245,7 @@ caf::actor open_door(caf::actor_system& system,
     refuse(describe(got.error()));
   }
   port = *got;
-  if (system.has_openssl_manager())
-    compat::tell(door, tick_atom_v, port);
+  compat::tell(door, tick_atom_v, port);
   return door;
 }
 

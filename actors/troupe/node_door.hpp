@@ -38,11 +38,13 @@ public:
 
 private:
   void take_in(const std::string& message, const caf::actor& node);
-  void look_at_strangers(std::uint16_t port);
+  void look_at_strangers();
   void refuse(const caf::actor& node, std::uint64_t session,
               const std::string& who, const std::string& why);
 
   std::shared_ptr<node_room> room_;
+  // Where it was published.
+  std::uint16_t port_ = 0;
   caf::strong_actor_ptr self_;
 };
 

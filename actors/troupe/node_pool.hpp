@@ -37,7 +37,7 @@ struct node_options {
 
   /// A side that was not heard of for so long is lost: up to a minute. Noticed
   /// within this and `heartbeat`, on both sides. So long may the handshake of a
-  /// connection over TLS take; then it is closed.
+  /// connection take; then it is closed.
   std::chrono::nanoseconds timeout = std::chrono::seconds{20};
 
   /// The most bytes of arguments, or of a result, encoded: from 1 to 4 GiB - 1.

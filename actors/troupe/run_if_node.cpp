@@ -17,10 +17,9 @@
 #include <string_view>
 #include <thread>
 
-#include <caf/io/middleman.hpp>
-
 #include <fmt/format.h>
 
+#include "troupe/basp_guard.hpp"
 #include "troupe/config.hpp"
 #include "troupe/messages.hpp"
 #include "troupe/node_address.hpp"
@@ -388,8 +387,7 @@ private:
       return caf::openssl::remote_actor(network, how_.connect.host,
                                         how_.connect.port);
 #endif
-    return network.middleman().remote_actor(how_.connect.host,
-                                            how_.connect.port);
+    return connect_guarded(network, how_.connect);
   }
 
   const std::string program_;

@@ -22,6 +22,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include <caf/io/basp_broker.hpp>
 #include <caf/io/middleman.hpp>
 
 #if TROUPE_CAF_1
@@ -558,6 +559,15 @@ void load_network(caf::actor_system_config& cfg) {
   caf::io::middleman::init_global_meta_objects();
 #endif
   cfg.load<caf::io::middleman>();
+}
+
+caf::actor connection_keeper(caf::actor_system& system) {
+#if TROUPE_CAF_1
+  auto name = "BASP";
+#else
+  auto name = caf::atom("BASP");
+#endif
+  return system.middleman().named_broker<caf::io::basp_broker>(name);
 }
 
 void randomize_node([[maybe_unused]] caf::actor_system_config& cfg) {

@@ -340,8 +340,18 @@ bool decode(std::span<const std::byte> bytes, Ts&... xs) {
 
 // -- network ------------------------------------------------------------------
 
+/// What CAF hands to those who read from a connection.
+#if TROUPE_CAF_1
+using io_context = caf::scheduler;
+#else
+using io_context = caf::execution_unit;
+#endif
+
 /// Has systems with this configuration open network connections.
 void load_network(caf::actor_system_config& cfg);
+
+/// Returns the actor of a system that keeps its connections to other systems.
+caf::actor connection_keeper(caf::actor_system& system);
 
 /// Has systems with this configuration call themselves by a random ID. By
 /// itself CAF 0.17 makes it of the process ID and the machine's addresses,

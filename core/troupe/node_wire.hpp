@@ -30,6 +30,11 @@ inline constexpr std::size_t piece_size = 256 * 1024;
 /// in bytes.
 inline constexpr std::uint64_t overhead = 4 * 1024 * 1024;
 
+/// The most bytes that CAF is let carry at once: a piece, which is what the
+/// largest messages are cut into, or all that a node says in its hello, with
+/// what CAF adds to either.
+inline constexpr std::uint64_t most_bytes = piece_size + overhead;
+
 /// The most calls in a message.
 inline constexpr std::uint32_t most_calls = 4096;
 

@@ -6,12 +6,10 @@
 #include "captured_log.hpp"
 #include "gate_folder.hpp"
 #include "node_world.hpp"
-
-#include "troupe/unique_fd.hpp"
+#include "raw_connection.hpp"
 
 #include <catch2/catch.hpp>
 
-#include <arpa/inet.h>
 #include <sys/socket.h>
 
 #include <caf/io/middleman.hpp>
@@ -32,6 +30,7 @@ using namespace std::chrono_literals;
 using test::as_arguments;
 using test::authority;
 using test::child_process;
+using test::connect_to;
 using test::eventually;
 using test::hall;
 using test::network;
@@ -39,6 +38,8 @@ using test::our_authority;
 using test::runs;
 using test::start_node;
 using test::text_of;
+using test::turned_away;
+using test::wait_for_end;
 using troupe::ec;
 using troupe::tls_files;
 
@@ -57,19 +58,6 @@ std::string said_by(std::uint16_t port, std::vector<std::string> more,
   auto node = start_node(port, "stranger", 1, folder.file("said"), more);
   CHECK(node.wait() == status);
   return text_of(folder.file("said"));
-}
-
-/// A socket that is connected to the port.
-troupe::unique_fd connect_to(std::uint16_t port) {
-  troupe::unique_fd result{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-  sockaddr_in where{};
-  where.sin_family = AF_INET;
-  where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  where.sin_port = htons(port);
-  REQUIRE(::connect(result.get(), reinterpret_cast<sockaddr*>(&where),
-                    sizeof(where))
-          == 0);
-  return result;
 }
 
 std::string refusal_of(const tls_files& files) {
@@ -220,26 +208,6 @@ TEST_CASE("connections that break off do not take that of a node with them",
   CHECK(h.pool.nodes().joined == 1);
   CHECK(h.pool.nodes().lost == 0);
 }
-
-namespace {
-
-/// What the pool says of those that it turns away.
-std::vector<std::string> turned_away(const test::captured_log& log) {
-  auto result = log.texts();
-  std::erase_if(result, [](const std::string& x) {
-    return x.find("turned away") == x.npos;
-  });
-  return result;
-}
-
-/// Blocks until the other side has closed.
-void wait_for_end(const troupe::unique_fd& fd) {
-  char byte = 0;
-  while (::recv(fd.get(), &byte, 1, 0) > 0) {
-  }
-}
-
-} // namespace
 
 TEST_CASE("a handshake that is never finished ends after the timeout, and the "
           "log says so",

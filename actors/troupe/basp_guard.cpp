@@ -1,0 +1,189 @@
+#include "troupe/basp_guard.hpp"
+
+#include <sys/socket.h>
+
+#include <set>
+#include <span>
+#include <string>
+#include <utility>
+
+#include <caf/io/basp/header.hpp>
+#include <caf/io/middleman.hpp>
+#include <caf/io/network/default_multiplexer.hpp>
+#include <caf/io/network/doorman_impl.hpp>
+#include <caf/io/network/scribe_impl.hpp>
+
+#include <fmt/format.h>
+
+#include "troupe/caf_compat.hpp"
+#include "troupe/node_wire.hpp"
+#include "troupe/stranger_watch.hpp"
+
+namespace troupe {
+
+namespace {
+
+namespace basp = caf::io::basp;
+namespace network = caf::io::network;
+
+// No kind of message that CAF has.
+constexpr auto no_message = static_cast<compat::byte_buffer::value_type>(0xFF);
+
+// A connection whose messages are looked at before CAF sees them. CAF asks for
+// so many bytes, gets no more and no less, and asks for the next ones: a
+// header, and then its payload, if it has one.
+class guarded_scribe final : public network::scribe_impl {
+public:
+  // `greeting`: the handshake by which the other side begins.
+  guarded_scribe(network::default_multiplexer& multiplexer, int fd,
+                 basp::message_type greeting)
+      : scribe_impl{multiplexer, fd}, greeting_{greeting} {
+    network::keepalive(fd, true);
+  }
+
+  ~guarded_scribe() override {
+    if (auto* watch = stranger_watch::of_this_thread())
+      watch->end(this);
+  }
+
+  // Has strangers watched for. On the multiplexer's thread.
+  void watch() {
+    watch_ = &stranger_watch::start();
+    watch_->begin(this, stream_.fd(), "handshake", [this] { cut_off(); });
+  }
+
+  bool consume(compat::io_context* ctx, const void* data,
+               std::size_t size) override {
+    if (detached())
+      return false;
+    if (std::exchange(payload_follows_, false)) {
+      auto result = scribe_impl::consume(ctx, data, size);
+      if (detached())
+        turn_away("it sent what makes no sense");
+      else if (!std::exchange(greeted_, true) && watch_ != nullptr)
+        watch_->succeed(this);
+      return result;
+    }
+    auto bytes = std::span{static_cast<const std::byte*>(data), size};
+    basp::header head;
+    auto why = compat::decode(bytes, head) ? why_not(head) : no_caf;
+    payload_follows_ = why.empty() && head.payload_len > 0;
+    if (why.empty())
+      return scribe_impl::consume(ctx, data, size);
+    turn_away(std::move(why));
+    // CAF forgets a connection at once, and whoever was behind it, when it gets
+    // what is no message.
+    rd_buf().front() = no_message;
+    auto result = scribe_impl::consume(ctx, data, size);
+    // What is still to be sent would keep it open until somebody reads it.
+    ::shutdown(stream_.fd(), SHUT_RDWR);
+    return result;
+  }
+
+private:
+  static constexpr const char* no_caf = "it does not speak as a node does";
+
+  // Returns why CAF must not see this header, or nothing.
+  std::string why_not(const basp::header& head) const {
+    if (!basp::valid(head))
+      return no_caf;
+    if (head.payload_len > wire::most_bytes)
+      return fmt::format("it announced a message of {} bytes (accepted: up to "
+                         "{})",
+                         head.payload_len, wire::most_bytes);
+    if (basp::is_handshake(head)
+            ? head.operation != greeting_ || head.payload_len == 0
+            : !greeted_)
+      return "it did not begin by a handshake";
+    return {};
+  }
+
+  void turn_away(std::string why) {
+    if (watch_ != nullptr)
+      watch_->turn_away(this, stream_.fd(), std::move(why));
+  }
+
+  void cut_off() {
+    // Of one that has said nothing CAF keeps nothing, and need not be told that
+    // it is gone. CAF 0.17 hears of it late, and may forget one that got the
+    // same descriptor since.
+    if (!payload_follows_)
+      graceful_shutdown();
+    ::shutdown(stream_.fd(), SHUT_RDWR);
+  }
+
+  const basp::message_type greeting_;
+  // Null where nobody is a stranger.
+  stranger_watch* watch_ = nullptr;
+  bool greeted_ = false;
+  bool payload_follows_ = false;
+};
+
+class guarded_doorman final : public network::doorman_impl {
+public:
+  using doorman_impl::doorman_impl;
+
+  bool new_connection() override {
+    // The port is being closed.
+    if (detached())
+      return false;
+    auto& multiplexer = acceptor_.backend();
+    auto guest = caf::make_counted<guarded_scribe>(
+        multiplexer, acceptor_.accepted_socket(),
+        basp::message_type::client_handshake);
+    guest->watch();
+    auto handle = guest->hdl();
+    parent()->add_scribe(std::move(guest));
+    return doorman::new_connection(&multiplexer, handle);
+  }
+};
+
+// The only one that CAF has; its OpenSSL module counts on it, too.
+network::default_multiplexer& multiplexer_of(caf::actor_system& system) {
+  return static_cast<network::default_multiplexer&>(
+      system.middleman().backend());
+}
+
+} // namespace
+
+caf::expected<std::uint16_t> publish_guarded(caf::actor_system& system,
+                                             const caf::actor& whom,
+                                             const node_address& where) {
+  auto fd =
+      network::new_tcp_acceptor_impl(where.port, where.host.c_str(), true);
+  if (!fd)
+    return std::move(fd.error());
+  auto doorman =
+      caf::make_counted<guarded_doorman>(multiplexer_of(system), *fd);
+  auto port = doorman->port();
+  compat::tell(compat::connection_keeper(system), caf::publish_atom_v,
+               caf::io::doorman_ptr{std::move(doorman)}, port,
+               caf::actor_cast<caf::strong_actor_ptr>(whom),
+               std::set<std::string>{});
+  return port;
+}
+
+caf::expected<caf::actor> connect_guarded(caf::actor_system& system,
+                                          const node_address& where) {
+  auto fd = network::new_tcp_connection(where.host, where.port);
+  if (!fd)
+    return std::move(fd.error());
+  auto host = caf::make_counted<guarded_scribe>(
+      multiplexer_of(system), *fd, basp::message_type::server_handshake);
+  caf::expected<caf::actor> result{
+      caf::make_error(caf::sec::no_actor_published_at_port)};
+  caf::scoped_actor self{system};
+  compat::ask(self, compat::connection_keeper(system), compat::forever,
+              caf::connect_atom_v, caf::io::scribe_ptr{std::move(host)},
+              where.port)
+      .receive(
+          [&](const caf::node_id&, const caf::strong_actor_ptr& found,
+              const std::set<std::string>&) {
+            if (found)
+              result = caf::actor_cast<caf::actor>(found);
+          },
+          [&](const caf::error& why) { result = why; });
+  return result;
+}
+
+} // namespace troupe
