@@ -80,6 +80,17 @@ public:
     return result;
   }
 
+protected:
+  // What CAF is told at the end of the connection. It would forget it by
+  // another message, which waits for all that came before, and forget by its
+  // descriptor: by then that may be the one of a node which is joining. Of one
+  // that has not shaken hands nothing can have come before, so it is forgotten
+  // at once.
+  caf::message detach_message() override {
+    return greeted_ ? scribe_impl::detach_message()
+                    : caf::make_message(caf::delete_atom_v, hdl());
+  }
+
 private:
   static constexpr const char* no_caf = "it does not speak as a node does";
 
@@ -105,8 +116,7 @@ private:
 
   void cut_off() {
     // Of one that has said nothing CAF keeps nothing, and need not be told that
-    // it is gone. CAF 0.17 hears of it late, and may forget one that got the
-    // same descriptor since.
+    // it is gone.
     if (!payload_follows_)
       graceful_shutdown();
     ::shutdown(stream_.fd(), SHUT_RDWR);

@@ -282,11 +282,6 @@ private:
 
   stay_result reach(milliseconds patience) {
     auto where = to_text(how_.connect);
-    // Open until the stay is over. CAF names connections by their descriptor,
-    // and forgets a closed one by a message to itself, which may have to wait:
-    // by then the pool may have the connection of another node under that
-    // descriptor, and forgets that one. So a node closes nothing while others
-    // may be joining.
     std::shared_ptr<void> first;
     auto why = why_not_reached(how_.connect, how_.tls, reach_timeout,
                                signals_.get(), first);
@@ -298,12 +293,18 @@ private:
                         how_.once ? "" : "; trying again"));
       return {};
     }
-    return stay(patience);
+    return stay(std::move(first), patience);
   }
 
   // In a system of its own, so that nothing of it is left behind: CAF would go
   // on using a connection that is dead, and has no way to be told.
-  stay_result stay(milliseconds patience) {
+  //
+  // Over TLS `first` stays open for as long. CAF names connections by their
+  // descriptor, and forgets a closed one by a message to itself, which may have
+  // to wait: by then the pool may have the connection of another node under
+  // that descriptor, and forgets that one. So a node closes nothing while
+  // others may be joining. Without TLS the pool forgets it at once.
+  stay_result stay(std::shared_ptr<void> first, milliseconds patience) {
     config cfg;
     cfg.set(std::string{compat::config_prefix} + "scheduler.max-threads",
             std::size_t{1});
@@ -321,6 +322,8 @@ private:
     stay_hooks hooks;
     hooks.on_welcome = [&](const wire::welcome_message& hello) {
       result.welcomed = true;
+      if (how_.tls.empty())
+        first.reset();
       say(fmt::format("in the pool '{}' ({}) at {}, as '{}' with {} process{}",
                       hello.pool, hello.place, to_text(how_.connect),
                       hello_.name, hello_.slots,

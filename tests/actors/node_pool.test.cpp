@@ -28,7 +28,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <fstream>
 #include <set>
 #include <string>
@@ -1050,23 +1049,6 @@ private:
   caf::actor node_;
 };
 
-/// Returns how many connections to this port are open on both sides.
-int connections_to(std::uint16_t port) {
-  std::ifstream table{"/proc/net/tcp"};
-  std::string line;
-  std::getline(table, line);
-  auto result = 0;
-  while (std::getline(table, line)) {
-    unsigned local = 0;
-    unsigned state = 0;
-    REQUIRE(std::sscanf(line.c_str(), " %*d: %*x:%x %*x:%*x %x", &local, &state)
-            == 2);
-    constexpr unsigned established = 1;
-    result += local == port && state == established ? 1 : 0;
-  }
-  return result;
-}
-
 } // namespace
 
 // Where CAF had lost the way to a node that was just joining, the node waited
@@ -1085,18 +1067,6 @@ TEST_CASE("a node that gets no welcome dials again, also with --once",
   CHECK_THAT(text_of(folder.file("said")),
              Catch::Contains("is lost: no welcome within 3s")
                  && Catch::Contains("turns this node away: enough of that"));
-}
-
-// Its first connection, by which it has seen that there is a pool, was closed
-// as it joined. The pool forgot it a little later, by its descriptor, which the
-// connection of another node had by then: the one that was just joining was cut
-// off.
-TEST_CASE("a node closes no connection before it leaves", "[node_pool]") {
-  hall h;
-  auto node = start_node(h.pool.port(), "a");
-  // Behind all that a node does as it joins.
-  h.pool.call(test::add, 1, 1).get();
-  CHECK(connections_to(h.pool.port()) == 2);
 }
 
 // -- nodes that misbehave -----------------------------------------------------

@@ -269,9 +269,13 @@ std::pair<int, int> accepted_and_probed(std::uint16_t port) {
 
 } // namespace
 
-// A node keeps a connection on which nothing is said. That of a machine without
-// power would stay open in the pool for ever.
-TEST_CASE("the system looks after the connections of a node", "[node_tls]") {
+// Its first connection, by which it has seen that there is a pool, was closed
+// as it joined. The pool forgot it a little later, by its descriptor, which the
+// connection of another node had by then: the one that was just joining was cut
+// off. And what a machine without power has left open, stays open for ever.
+TEST_CASE("a node closes no connection before it leaves, and the system looks "
+          "after them",
+          "[node_tls]") {
   hall h{{}, {our_authority().pool()}};
   auto node = start_node(h.pool.port(), "a", 1, {},
                          as_arguments(our_authority().node()));
