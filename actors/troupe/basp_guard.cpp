@@ -26,8 +26,7 @@ namespace {
 namespace basp = caf::io::basp;
 namespace network = caf::io::network;
 
-// No kind of message that CAF has.
-constexpr auto no_message = static_cast<compat::byte_buffer::value_type>(0xFF);
+using message_type = basp::message_type;
 
 // A connection whose messages are looked at before CAF sees them. CAF asks for
 // so many bytes, gets no more and no less, and asks for the next ones: a
@@ -36,7 +35,7 @@ class guarded_scribe final : public network::scribe_impl {
 public:
   // `greeting`: the handshake by which the other side begins.
   guarded_scribe(network::default_multiplexer& multiplexer, int fd,
-                 basp::message_type greeting)
+                 message_type greeting)
       : scribe_impl{multiplexer, fd}, greeting_{greeting} {
     network::keepalive(fd, true);
   }
@@ -56,27 +55,23 @@ public:
                std::size_t size) override {
     if (detached())
       return false;
-    if (std::exchange(payload_follows_, false)) {
-      auto result = scribe_impl::consume(ctx, data, size);
-      if (detached())
-        turn_away("it sent what makes no sense");
-      else if (!std::exchange(greeted_, true) && watch_ != nullptr)
-        watch_->succeed(this);
+    auto bytes = std::span{static_cast<const std::byte*>(data), size};
+    auto is_payload = std::exchange(payload_follows_, false);
+    auto why = is_payload ? why_not(bytes) : take_header(bytes);
+    if (!why.empty()) {
+      turn_away(std::move(why));
+      // CAF forgets a connection at once, and whoever was behind it, when it
+      // gets less than it has asked for.
+      auto result = scribe_impl::consume(ctx, data, size - 1);
+      // What is still to be sent would keep it open until somebody reads it.
+      ::shutdown(stream_.fd(), SHUT_RDWR);
       return result;
     }
-    auto bytes = std::span{static_cast<const std::byte*>(data), size};
-    basp::header head;
-    auto why = compat::decode(bytes, head) ? why_not(head) : no_caf;
-    payload_follows_ = why.empty() && head.payload_len > 0;
-    if (why.empty())
-      return scribe_impl::consume(ctx, data, size);
-    turn_away(std::move(why));
-    // CAF forgets a connection at once, and whoever was behind it, when it gets
-    // what is no message.
-    rd_buf().front() = no_message;
     auto result = scribe_impl::consume(ctx, data, size);
-    // What is still to be sent would keep it open until somebody reads it.
-    ::shutdown(stream_.fd(), SHUT_RDWR);
+    if (detached())
+      turn_away("it sent what makes no sense");
+    else if (is_payload && !std::exchange(greeted_, true) && watch_ != nullptr)
+      watch_->succeed(this);
     return result;
   }
 
@@ -92,12 +87,15 @@ protected:
   }
 
 private:
-  static constexpr const char* no_caf = "it does not speak as a node does";
+  static constexpr const char* no_node = "it does not speak as a node does";
 
   // Returns why CAF must not see this header, or nothing.
-  std::string why_not(const basp::header& head) const {
-    if (!basp::valid(head))
-      return no_caf;
+  std::string take_header(std::span<const std::byte> bytes) {
+    basp::header head;
+    // Nodes have nobody behind them on whose behalf they could speak.
+    if (!compat::decode(bytes, head) || !basp::valid(head)
+        || head.operation == message_type::routed_message)
+      return no_node;
     if (head.payload_len > wire::most_bytes)
       return fmt::format("it announced a message of {} bytes (accepted: up to "
                          "{})",
@@ -106,7 +104,19 @@ private:
             ? head.operation != greeting_ || head.payload_len == 0
             : !greeted_)
       return "it did not begin by a handshake";
+    kind_ = head.operation;
+    payload_follows_ = head.payload_len > 0;
     return {};
+  }
+
+  // The same for the payload.
+  std::string why_not(std::span<const std::byte> payload) const {
+    auto good = kind_ == message_type::direct_message
+                    ? compat::holds_only_texts(payload)
+                : kind_ == message_type::down_message
+                    ? compat::ends_by_texts(payload)
+                    : true;
+    return good ? "" : "it sent a message that no node sends";
   }
 
   void turn_away(std::string why) {
@@ -122,9 +132,11 @@ private:
     ::shutdown(stream_.fd(), SHUT_RDWR);
   }
 
-  const basp::message_type greeting_;
+  const message_type greeting_;
   // Null where nobody is a stranger.
   stranger_watch* watch_ = nullptr;
+  // Of the last header.
+  message_type kind_ = greeting_;
   bool greeted_ = false;
   bool payload_follows_ = false;
 };
@@ -140,7 +152,7 @@ public:
     auto& multiplexer = acceptor_.backend();
     auto guest = caf::make_counted<guarded_scribe>(
         multiplexer, acceptor_.accepted_socket(),
-        basp::message_type::client_handshake);
+        message_type::client_handshake);
     guest->watch();
     auto handle = guest->hdl();
     parent()->add_scribe(std::move(guest));
@@ -178,8 +190,8 @@ caf::expected<caf::actor> connect_guarded(caf::actor_system& system,
   auto fd = network::new_tcp_connection(where.host, where.port);
   if (!fd)
     return std::move(fd.error());
-  auto host = caf::make_counted<guarded_scribe>(
-      multiplexer_of(system), *fd, basp::message_type::server_handshake);
+  auto host = caf::make_counted<guarded_scribe>(multiplexer_of(system), *fd,
+                                                message_type::server_handshake);
   caf::expected<caf::actor> result{
       caf::make_error(caf::sec::no_actor_published_at_port)};
   caf::scoped_actor self{system};

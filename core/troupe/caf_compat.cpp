@@ -8,6 +8,7 @@
 #include "troupe/error.hpp"
 #include "troupe/escape.hpp"
 #include "troupe/exposition.hpp"
+#include "troupe/messages.hpp"
 #include "troupe/options.hpp"
 
 #include <pthread.h>
@@ -569,6 +570,105 @@ caf::actor connection_keeper(caf::actor_system& system) {
 #endif
   return system.middleman().named_broker<caf::io::basp_broker>(name);
 }
+
+#if TROUPE_CAF_1
+
+namespace {
+
+// Reads the types of a message and no more.
+bool is_plain(caf::binary_deserializer& source) {
+  std::size_t n = 0;
+  if (!source.begin_sequence(n))
+    return false;
+  for (; n > 0; --n) {
+    caf::type_id_t id{};
+    if (!source.value(id))
+      return false;
+    switch (id) {
+    case caf::type_id_v<std::string>:
+    case caf::type_id_v<caf::actor>:
+    case caf::type_id_v<caf::strong_actor_ptr>:
+    case caf::type_id_v<node_atom>:
+    // By these systems tell each other who they are.
+    case caf::type_id_v<caf::sys_atom>:
+    case caf::type_id_v<caf::get_atom>:
+    case caf::type_id_v<caf::ok_atom>:
+      break;
+    default:
+      return false;
+    }
+  }
+  return true;
+}
+
+} // namespace
+
+bool holds_only_texts(std::span<const std::byte> payload) {
+  caf::binary_deserializer source{payload.data(), payload.size()};
+  return is_plain(source);
+}
+
+bool ends_by_texts(std::span<const std::byte> payload) {
+  caf::binary_deserializer source{payload.data(), payload.size()};
+  caf::node_id from;
+  caf::node_id to;
+  bool failed = false;
+  std::uint8_t code = 0;
+  caf::type_id_t category{};
+  return source.apply(from) && source.apply(to)
+         && source.begin_field("", failed)
+         && (!failed
+             || (source.value(code) && source.value(category)
+                 && is_plain(source)));
+}
+
+#else
+
+namespace {
+
+caf::binary_deserializer reader(std::span<const std::byte> payload) {
+  return {static_cast<caf::execution_unit*>(nullptr),
+          reinterpret_cast<const char*>(payload.data()), payload.size()};
+}
+
+// Reads the types of a message and no more: "@<>", and "+TYPE" for each.
+bool is_plain(caf::binary_deserializer& source) {
+  constexpr std::string_view opening = "@<>";
+  std::uint16_t number = 0;
+  std::string names;
+  if (source.begin_object(number, names) || !names.starts_with(opening))
+    return false;
+  std::string_view rest{names};
+  rest.remove_prefix(opening.size());
+  while (!rest.empty()) {
+    rest.remove_prefix(1);
+    auto name = rest.substr(0, rest.find('+'));
+    if (name != "@atom" && name != "@str" && name != "@actor"
+        && name != "@strong_actor_ptr")
+      return false;
+    rest.remove_prefix(name.size());
+  }
+  return true;
+}
+
+} // namespace
+
+bool holds_only_texts(std::span<const std::byte> payload) {
+  auto source = reader(payload);
+  std::size_t stages = 0;
+  return !source.begin_sequence(stages) && stages == 0 && is_plain(source);
+}
+
+bool ends_by_texts(std::span<const std::byte> payload) {
+  auto source = reader(payload);
+  caf::node_id from;
+  caf::node_id to;
+  std::uint8_t code = 0;
+  auto category = caf::atom("");
+  return !source(from, to, code, category) && is_plain(source);
+}
+
+#endif
 
 void randomize_node([[maybe_unused]] caf::actor_system_config& cfg) {
 #if !TROUPE_CAF_1

@@ -353,6 +353,16 @@ void load_network(caf::actor_system_config& cfg);
 /// Returns the actor of a system that keeps its connections to other systems.
 caf::actor connection_keeper(caf::actor_system& system);
 
+/// Returns whether a message from another system holds nothing but atoms, texts
+/// and handles of actors: no lists, for which CAF may make room before it looks
+/// whether there is anything in them, and no types that a program has added.
+/// `payload` is that of BASP's `direct_message`.
+bool holds_only_texts(std::span<const std::byte> payload);
+
+/// The same for the reason that another system gives for the end of an actor.
+/// `payload` is that of BASP's `down_message`.
+bool ends_by_texts(std::span<const std::byte> payload);
+
 /// Has systems with this configuration call themselves by a random ID. By
 /// itself CAF 0.17 makes it of the process ID and the machine's addresses,
 /// which two containers may have in common. With CAF 1.x it stays CAF's.

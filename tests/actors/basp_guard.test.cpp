@@ -14,6 +14,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <caf/binary_serializer.hpp>
 #include <caf/io/basp/header.hpp>
 #include <caf/io/middleman.hpp>
 #include <caf/scoped_actor.hpp>
@@ -21,6 +22,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -72,6 +74,32 @@ std::string handshake() {
          + text_of_bytes(id);
 }
 
+/// A system of CAF that has connected, and is no node.
+class peer {
+public:
+  explicit peer(std::uint16_t port) {
+    troupe::load_nodes(cfg_);
+    compat::randomize_node(cfg_);
+    system_.emplace(cfg_);
+    self_.emplace(*system_);
+    auto door = system_->middleman().remote_actor("127.0.0.1", port);
+    REQUIRE(door);
+    door_ = *door;
+  }
+
+  template <class T>
+  void say(const T& what) {
+    compat::tell(door_, troupe::node_atom_v, what,
+                 caf::actor_cast<caf::actor>((*self_)->address()));
+  }
+
+private:
+  troupe::config cfg_;
+  std::optional<caf::actor_system> system_;
+  std::optional<caf::scoped_actor> self_;
+  caf::actor door_;
+};
+
 /// A pool that looks often whom it has turned away, and a node that must not
 /// notice anything.
 struct guarded_hall {
@@ -105,7 +133,7 @@ struct guarded_hall {
 TEST_CASE("a message that is announced as larger than any that is sent closes "
           "its connection at once, and no memory is taken for it",
           "[basp_guard]") {
-  auto announced = GENERATE(four_gib, std::uint32_t{1} << 30,
+  auto announced = GENERATE(as<std::uint32_t>{}, four_gib, 1U << 30,
                             static_cast<std::uint32_t>(wire::most_bytes) + 1);
   auto shaken = GENERATE(false, true);
   guarded_hall g;
@@ -138,28 +166,48 @@ TEST_CASE("the largest message that is accepted arrives, and one byte more "
           "does not",
           "[basp_guard]") {
   guarded_hall g;
-  troupe::config cfg;
-  troupe::load_nodes(cfg);
-  compat::randomize_node(cfg);
-  caf::actor_system other{cfg};
-  caf::scoped_actor self{other};
-  auto door = other.middleman().remote_actor("127.0.0.1", g.h.pool.port());
-  REQUIRE(door);
-  // What CAF adds to the text.
-  compat::byte_buffer frame;
-  REQUIRE(
-      compat::encode(frame, caf::make_message(troupe::node_atom_v,
-                                              std::string{}, caf::actor{})));
-  auto text = [&](std::uint64_t bytes) { return std::string(bytes, 'x'); };
-  compat::tell(*door, troupe::node_atom_v,
-               text(wire::most_bytes - frame.size() - 100),
-               caf::actor_cast<caf::actor>(self->address()));
+  peer other{g.h.pool.port()};
+  // What CAF adds to a text is less than that.
+  constexpr std::uint64_t frame = 200;
+  other.say(std::string(wire::most_bytes - frame, 'x'));
   // The door has read it, and found that it is no hello.
   eventually([&] { return g.h.pool.nodes().refused == 1; });
   CHECK(turned_away(g.log).empty());
-  compat::tell(*door, troupe::node_atom_v, text(wire::most_bytes),
-               caf::actor_cast<caf::actor>(self->address()));
+  other.say(std::string(wire::most_bytes, 'x'));
   CHECK_THAT(g.told(2), Catch::Contains("announced a message"));
+}
+
+TEST_CASE("a message that holds anything else than a node says closes its "
+          "connection, and CAF does not read it",
+          "[basp_guard]") {
+  // CAF makes room for as many bytes as such a list is said to have.
+  guarded_hall g;
+  peer other{g.h.pool.port()};
+  other.say(compat::byte_buffer(3));
+  CHECK_THAT(g.told(1), Catch::Contains("a message that no node sends"));
+}
+
+TEST_CASE("the reason for the end of an actor may hold texts and nothing else",
+          "[basp_guard]") {
+  test::network net;
+  auto payload = [&](auto context) {
+    compat::byte_buffer result;
+    caf::binary_serializer sink{*net.system, result};
+    auto here = net.system->node();
+    auto why = caf::make_error(caf::sec::runtime_error, std::move(context));
+    static_cast<void>(sink.apply(here));
+    static_cast<void>(sink.apply(here));
+    static_cast<void>(sink.apply(why));
+    return result;
+  };
+  auto accepted = [](const compat::byte_buffer& bytes, std::size_t size) {
+    return compat::ends_by_texts(std::as_bytes(std::span{bytes}).first(size));
+  };
+  auto text = payload(std::string{"it was tired"});
+  CHECK(accepted(text, text.size()));
+  CHECK_FALSE(accepted(text, 10));
+  auto list = payload(compat::byte_buffer(3));
+  CHECK_FALSE(accepted(list, list.size()));
 }
 
 // -- who is no node -----------------------------------------------------------
@@ -177,6 +225,8 @@ TEST_CASE("who sends what no node sends is turned away at once, and named",
        {header(message_type::server_handshake, 100), "by a handshake"},
        {header(message_type::heartbeat, 0), "by a handshake"},
        {header(message_type::direct_message, 100), "by a handshake"},
+       {handshake() + header(message_type::routed_message, 100),
+        "does not speak as a node does"},
        {handshake() + header(message_type::client_handshake, 0),
         "by a handshake"},
        {header(message_type::client_handshake, 3) + "\xFF\xFF\xFF",
@@ -245,7 +295,7 @@ TEST_CASE("who has not shaken hands goes with the pool", "[basp_guard]") {
 
 TEST_CASE("a node leaves somebody at once who announces what no pool sends",
           "[basp_guard]") {
-  auto announced = GENERATE(std::uint32_t{0}, four_gib);
+  auto announced = GENERATE(as<std::uint32_t>{}, 0U, four_gib);
   test::false_pool somebody;
   test::gate_folder folder;
   auto node =
