@@ -229,7 +229,7 @@ TEST_CASE("who sends what no node sends is turned away at once, and named",
         "does not speak as a node does"},
        {handshake() + header(message_type::client_handshake, 0),
         "by a handshake"},
-       {header(message_type::client_handshake, 3) + "\xFF\xFF\xFF",
+       {header(message_type::client_handshake, 3) + std::string{"\1\0\0", 3},
         "what makes no sense"},
        {handshake() + std::string(200, 'x'),
         "does not speak as a node does"}}));
