@@ -5,12 +5,17 @@
 
 #pragma once
 
+#include <pthread.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
 
 #include "explorer.hpp"
+
+// So that a short_mutex is one of these, too.
+#undef PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP
 
 namespace troupe::std {
 
