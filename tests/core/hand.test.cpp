@@ -61,8 +61,7 @@ public:
   }
 
   /// Has the first worker go on until it has taken several together, of which
-  /// it has begun none, and returns the number of the first of these. There are
-  /// always enough that wait: so they will be tiny for it at some time.
+  /// it has begun none, and returns the number of the first of these.
   std::size_t take_several() {
     for (;;) {
       auto before = first().in_hand();
@@ -75,13 +74,10 @@ public:
 
   worker_cell& first() { return *cells[0]; }
 
-  /// Has a worker run what it has and ask for more.
-  void step(std::size_t worker) {
-    auto why = crew.run(*cells[worker], found[worker]);
-    found[worker] = crew.next(*cells[worker], found[worker], why);
-  }
+  /// Has a worker run what it has and ask for more. All calls take no time, as
+  /// far as the worker knows, unless `when` says something else.
+  void step(std::size_t worker) { step(worker, start); }
 
-  /// As `step`, as if all that had happened at that time.
   void step(std::size_t worker, std::chrono::steady_clock::time_point when) {
     auto why = crew.run(*cells[worker], found[worker]);
     cells[worker]->set_mark(when);
@@ -117,6 +113,8 @@ public:
     return sorted == expected;
   }
 
+  const std::chrono::steady_clock::time_point start =
+      std::chrono::steady_clock::now();
   std::deque<troupe::typed_batch<void>> queued;
   std::vector<std::size_t> order;
   scripted_crew crew;
@@ -156,10 +154,9 @@ TEST_CASE("a worker that finds nothing else runs what another one has in its "
   busy_pool pool{2};
   auto begin = pool.take_several();
   auto in_hand = pool.first().in_hand();
-  auto now = pool.first().mark();
   // The first worker is in its call all that time.
   while (pool.found[1].work)
-    pool.step(1, now);
+    pool.step(1);
   CHECK(pool.order.size() == pool.queued.size() - 1);
   // In their order, after all that had waited behind them.
   REQUIRE(pool.order.size() > in_hand);
@@ -177,8 +174,7 @@ TEST_CASE("what a held up worker has in its hand goes before what came later",
   busy_pool pool{2};
   auto begin = pool.take_several();
   auto in_hand = pool.first().in_hand();
-  auto now = pool.first().mark();
-  pool.step(1, late ? now + 1h : now);
+  pool.step(1, pool.start + (late ? 1h : 0h));
   CHECK(pool.number_of(*pool.found[1].work)
         == begin + 1 + (late ? 0 : in_hand));
   pool.run_all(1);
@@ -190,7 +186,7 @@ TEST_CASE("a worker that was called back begins nothing of its hand",
           "[hand]") {
   busy_pool pool{2};
   auto begin = pool.take_several();
-  pool.step(1, pool.first().mark() + 1h);
+  pool.step(1, pool.start + 1h);
   REQUIRE(pool.number_of(*pool.found[1].work) == begin + 1);
   pool.step(0);
   CHECK(pool.number_of(*pool.found[0].work) > begin + 1);
@@ -207,7 +203,7 @@ TEST_CASE("a worker whose call took long asks for what is urgent", "[hand]") {
   high.priority = troupe::priority::high;
   batch_of(urgent).modify(high);
   pool.crew.submit(urgent.ref());
-  pool.step(0, pool.first().mark() + 1h);
+  pool.step(0, pool.start + 1h);
   CHECK(pool.found[0].work.get() == &batch_of(urgent));
   pool.step(0);
   CHECK(pool.number_of(*pool.found[0].work) == begin + 1);
