@@ -121,6 +121,10 @@ private:
 ///             (3) A batch is in one of these lists only if it may have one
 ///                 more worker. One whose key has no room is blocked at the
 ///                 key.
+///             (4) What a worker has in its hand is in none of these lists, and
+///                 counts as queued until it is begun. It is put back before
+///                 any other worker becomes idle, and by whoever comes by when
+///                 the hand is late.
 class dispatcher : public ref_counted {
 public:
   /// Where a batch hangs: nowhere; not if the worker that waits for it helps;

@@ -142,10 +142,10 @@ public:
   /// What the worker measures.
   worker_record& record() noexcept { return record_; }
 
-  /// Counts a claim, by which the watchdog sees that the worker gets on.
-  /// Whether it runs a batch inside the wait of a request.
+  /// Returns whether it runs a batch inside the wait of a request.
   bool nests() const noexcept { return nested_ != nullptr; }
 
+  /// Counts a claim, by which the watchdog sees that the worker gets on.
   void count_claim() noexcept {
     claims_.store(claims_.load(std::memory_order_relaxed) + 1,
                   std::memory_order_relaxed);
