@@ -4,7 +4,6 @@
 
 #include "troupe/hand.hpp"
 
-#include "troupe/map_batch.hpp"
 #include "troupe/run_batch.hpp"
 
 #include "gate.hpp"
@@ -30,7 +29,6 @@ using test::scripted_crew;
 using test::thread_crew;
 using troupe::ec;
 using troupe::make_batch;
-using troupe::make_map_batch;
 using troupe::worker_cell;
 
 namespace {
@@ -211,7 +209,8 @@ TEST_CASE("a worker whose call took long asks for what is urgent", "[hand]") {
   CHECK(pool.each_ran_once());
 }
 
-TEST_CASE("with something urgent in the queue nothing is taken together",
+TEST_CASE("with something of another priority in the queue nothing is taken "
+          "together",
           "[hand]") {
   busy_pool pool{1};
   pool.take_several();
