@@ -176,15 +176,31 @@ caf::message_id send_request(caf::scheduled_actor* self, const caf::actor& to,
 
 // -- threads ------------------------------------------------------------------
 
-/// An actor that says where it is as soon as it exists.
+/// What `spawn_thread` makes of an actor: one that says where it is as soon as
+/// it exists, and that runs, as CAF counts, until CAF has done all for its end.
 template <class Actor>
-class traced final : public Actor {
+class threaded final : public Actor {
 public:
   template <class... Ts>
-  traced(caf::actor_config& cfg, caf::scheduled_actor** self, Ts&&... xs)
+  threaded(caf::actor_config& cfg, caf::scheduled_actor** self, Ts&&... xs)
       : Actor{cfg, std::forward<Ts>(xs)...} {
     *self = this;
   }
+
+#if !TROUPE_CAF_1
+  // CAF 0.17 counts an actor out first and tells its clock of the end after
+  // that. Once nobody is counted, the end of the system stops the clock, whose
+  // ring has room for 63: then the threads of further actors would wait there
+  // for ever, and the system for them. So the actor is counted once more until
+  // the clock knows.
+  bool cleanup(caf::error&& why, caf::execution_unit* host) override {
+    auto& counted = this->home_system().registry();
+    counted.inc_running();
+    auto result = Actor::cleanup(std::move(why), host);
+    counted.dec_running();
+    return result;
+  }
+#endif
 };
 
 /// Takes back what CAF has done for an actor whose thread could not be created:
@@ -204,8 +220,8 @@ caf::actor spawn_thread(caf::actor_system& system, const std::string& what,
   caf::scheduled_actor* self = nullptr;
   try {
     return caf::actor_cast<caf::actor>(
-        system.spawn<traced<Actor>, caf::detached>(&self,
-                                                   std::forward<Ts>(xs)...));
+        system.spawn<threaded<Actor>, caf::detached>(&self,
+                                                     std::forward<Ts>(xs)...));
   } catch (const std::system_error& err) {
     abandon_launch(self);
     throw_no_thread(what, err.what());
