@@ -804,13 +804,13 @@ TEST_CASE("streams of any window and any pool lose nothing", "[stream]") {
   troupe::pool pool{world.sys, pool_options{.workers = workers}};
   auto same = [](int x) { return x; };
   auto next = 0;
-  for (auto x : pool.imap(std::views::iota(0, 3000), same, window))
+  for (auto x : pool.imap(std::views::iota(0, 1000), same, window))
     next += x == next;
-  CHECK(next == 3000);
+  CHECK(next == 1000);
   auto sum = 0;
-  for (auto x : pool.imap_unordered(std::views::iota(0, 3000), same, window))
+  for (auto x : pool.imap_unordered(std::views::iota(0, 1000), same, window))
     sum += x;
-  CHECK(sum == 2999 * 1500);
+  CHECK(sum == 999 * 500);
 }
 
 TEST_CASE("many streams share a pool", "[stream]") {
