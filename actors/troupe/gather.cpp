@@ -74,17 +74,27 @@ void gather_state::form_groups() {
 }
 
 void gather_state::form_group(dispatcher* home, std::vector<batch*> members) {
-  ref_ptr<batch> made;
-  if (members.size() == 1) {
-    made = ref_ptr<batch>{members.front()};
-  } else {
-    made = make_ref<group_batch>(std::move(members),
-                                 policy_ == on_failure::settle_each);
-    groups_.push_back(made.get());
-    made->set_home(ref_ptr<dispatcher>{home});
-    if (!label().empty())
-      made->set_label(label());
-  }
+  if (members.size() == 1)
+    start_with_settings(ref_ptr<batch>{members.front()});
+  else
+    add_group(make_ref<group_batch>(std::move(members),
+                                    policy_ == on_failure::settle_each),
+              ref_ptr<dispatcher>{home});
+}
+
+void gather_state::add_group(ref_ptr<batch> made, ref_ptr<dispatcher> home) {
+  groups_.push_back(made.get());
+  made->set_home(std::move(home));
+  if (!label().empty())
+    made->set_label(label());
+  start_with_settings(std::move(made));
+}
+
+void gather_state::add_part(ref_ptr<op_state> part) noexcept {
+  parts_.push_back(std::move(part));
+}
+
+void gather_state::start_with_settings(ref_ptr<batch> made) {
   made->modify(for_groups_);
   if (deadline_ != clock::time_point::max())
     made->set_deadline(deadline_);

@@ -13,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "troupe/calls_batch.hpp"
 #include "troupe/fetch_early.hpp"
 #include "troupe/join_barrier.hpp"
 #include "troupe/operation.hpp"
@@ -57,6 +58,18 @@ protected:
   /// Everything that had started has returned.
   virtual void end() noexcept;
 
+  /// Makes what is really started: the parts, but one batch of those that are
+  /// single requests of one pool.
+  virtual void form_groups();
+
+  /// Starts `made` with the others, with what is set for all requests.
+  void add_group(ref_ptr<batch> made, ref_ptr<dispatcher> home);
+
+  /// Adds a part, for which there is room. Before the start.
+  void add_part(ref_ptr<op_state> part) noexcept;
+
+  void reserve_parts(std::size_t n) { parts_.reserve(n); }
+
   /// Returns the batches that were made of single requests.
   const std::vector<batch*>& groups() const noexcept { return groups_; }
 
@@ -77,8 +90,8 @@ protected:
 
 private:
   void on_complete(op_state& part) noexcept override;
-  void form_groups();
   void form_group(dispatcher* home, std::vector<batch*> members);
+  void start_with_settings(ref_ptr<batch> made);
   void watch_progress();
   void fail(failure_ptr why) noexcept;
 
@@ -136,7 +149,7 @@ private:
 };
 
 template <class T>
-class gather_vector final : public gather_state {
+class gather_vector : public gather_state {
 public:
   using gather_state::gather_state;
 
@@ -162,6 +175,74 @@ public:
 
 private:
   std::optional<std::vector<gathered_t<T>>> result_;
+};
+
+/// A gather whose parts are, as long as nothing is set for each of them, the
+/// requests of one batch. `Base` does the same for parts.
+template <class Base, class Batch, class T>
+class gather_of_calls : public Base {
+public:
+  explicit gather_of_calls(call_list<T> calls)
+      : Base{std::vector<ref_ptr<op_state>>{}},
+        home_{std::move(calls.home)},
+        batch_{make_ref<Batch>(std::move(calls.calls))} {}
+
+  bool modify(const modifiers& mods) override {
+    // Each does that for itself.
+    if (mods.retry || mods.key || mods.tag)
+      make_parts();
+    return Base::modify(mods);
+  }
+
+  clock& time() const noexcept override { return home_.time(); }
+
+protected:
+  void form_groups() override {
+    // If memory ran out when parts were made, some calls are not any yet.
+    if (!this->parts().empty())
+      make_parts();
+    if (batch_)
+      this->add_group(batch_, home_.copy().take());
+    else
+      Base::form_groups();
+  }
+
+  /// Returns the batch of the calls; null for parts.
+  Batch* made() const noexcept { return batch_.get(); }
+
+private:
+  void make_parts() {
+    if (!batch_)
+      return;
+    auto& calls = batch_->calls();
+    this->reserve_parts(calls.size());
+    for (std::size_t i = 0; i < calls.size(); ++i) {
+      auto call = calls.get(i);
+      if (!call)
+        continue;
+      auto home = home_.copy();
+      auto part = call->to_batch(home);
+      this->add_part(part);
+      calls.take(i);
+      if (auto label = this->label_text(); !label.empty())
+        part->set_label(std::string{label});
+    }
+    batch_ = nullptr;
+  }
+
+  const home_share home_;
+  ref_ptr<Batch> batch_;
+};
+
+template <class T>
+class gather_call_vector final
+    : public gather_of_calls<gather_vector<T>, calls_batch<T>, T> {
+public:
+  using gather_of_calls<gather_vector<T>, calls_batch<T>, T>::gather_of_calls;
+
+  void* result() override {
+    return this->made() ? this->made()->result() : gather_vector<T>::result();
+  }
 };
 
 /// Whether `T` is an operation, or converts to one as a task does.
@@ -205,6 +286,10 @@ auto gather(std::vector<Op> ops) {
   using value = typename Op::value_type;
   using result = std::conditional_t<std::is_void_v<value>, void,
                                     std::vector<gathered_t<value>>>;
+  if constexpr (std::is_same_v<Op, operation<value>>)
+    if (auto calls = Op::take_calls(ops))
+      return operation<result>{
+          make_ref<gather_call_vector<value>>(std::move(*calls))};
   std::vector<ref_ptr<op_state>> parts;
   parts.reserve(ops.size());
   for (auto& op : ops)

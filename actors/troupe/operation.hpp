@@ -9,10 +9,12 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <caf/error.hpp>
 #include <caf/event_based_actor.hpp>
@@ -21,6 +23,7 @@
 #include "troupe/batch_ref.hpp"
 #include "troupe/deadline.hpp"
 #include "troupe/hedge.hpp"
+#include "troupe/light_call.hpp"
 #include "troupe/port.hpp"
 #include "troupe/unobserved.hpp"
 
@@ -64,6 +67,10 @@ public:
   explicit operation(ref_ptr<op_state> state) noexcept
       : state_{std::move(state)} {}
 
+  /// For those who make calls for a pool.
+  operation(std::unique_ptr<light_call<T>> call, home_share home) noexcept
+      : state_{std::move(call), std::move(home)} {}
+
   operation(operation&&) noexcept = default;
 
   operation& operator=(operation&& other) noexcept {
@@ -73,12 +80,13 @@ public:
   }
 
   ~operation() {
-    if (!state_)
+    auto state = state_.state();
+    if (!state)
       return;
-    if (state_->started())
-      leave_unobserved(*state_);
+    if (state->started())
+      leave_unobserved(*state);
     else
-      state_->forget();
+      state->forget();
   }
 
   // -- modifiers --------------------------------------------------------------
@@ -127,8 +135,7 @@ public:
   /// Errors: throws `failure` with `ec::invalid_option` for less than 0.
   /// Source: asyncio.timeout, asyncio.wait_for.
   operation& timeout(std::chrono::nanoseconds limit) & {
-    unstarted("timeout");
-    state_ = with_timeout(state_, limit);
+    state_ = call_or_state<T>{with_timeout(shared("timeout"), limit)};
     return *this;
   }
 
@@ -139,8 +146,7 @@ public:
   /// As `timeout`, at a point in time. One in the past: nothing runs.
   /// Source: asyncio.timeout_at.
   operation& deadline(clock::time_point when) & {
-    unstarted("deadline");
-    state_ = with_deadline(state_, when);
+    state_ = call_or_state<T>{with_deadline(shared("deadline"), when)};
     return *this;
   }
 
@@ -157,8 +163,7 @@ public:
   ///         this is not a single call that can be copied.
   /// Source: hedged requests (Dean and Barroso, The Tail at Scale, 2013).
   operation& hedge_after(std::chrono::nanoseconds delay) & {
-    unstarted("hedge_after");
-    state_ = hedge(state_, delay);
+    state_ = call_or_state<T>{hedge(shared("hedge_after"), delay)};
     return *this;
   }
 
@@ -255,7 +260,7 @@ public:
     auto state = consume();
     state->start();
     operation result{std::move(state)};
-    await_room(*result.state_);
+    await_room(*result.state_.state());
     return result;
   }
 
@@ -287,7 +292,7 @@ public:
   ///         scheduler, and for the shutdown of the worker's own pool; a
   ///         detached actor's own handlers are not noticed.
   T get() {
-    refuse_to_block("get()", state_.get());
+    refuse_to_block("get()", state_.state());
     auto state = consume();
     state->start();
     state->wait();
@@ -316,24 +321,35 @@ public:
   /// Gives up the state, for those who combine operations. Throws if the
   /// operation was consumed.
   ref_ptr<op_state> consume() {
-    if (!state_)
+    auto state = state_.take_state();
+    if (!state)
       throw failure{ec::already_consumed,
                     "the operation was consumed before; each can be waited "
                     "for once"};
-    return std::move(state_);
+    return state;
   }
 
+  /// Takes the calls out of `ops`, if none of them is more than a call, and all
+  /// are for one pool; else leaves all as they are and returns nothing. For
+  /// those who combine operations.
+  static std::optional<call_list<T>> take_calls(std::vector<operation>& ops);
+
 private:
-  op_state& unstarted(const char* modifier) const {
-    if (!state_)
+  op_state& unstarted(const char* modifier) {
+    auto state = state_.ensure_state();
+    if (!state)
       throw failure{ec::already_consumed,
                     std::string{"cannot set ."} + modifier
                         + " of an operation that was consumed before"};
-    if (state_->started())
+    if (state->started())
       throw failure{ec::already_consumed,
                     std::string{"cannot set ."} + modifier
                         + " of an operation that has started; set it before"};
-    return *state_;
+    return *state;
+  }
+
+  ref_ptr<op_state> shared(const char* modifier) {
+    return ref_ptr<op_state>{&unstarted(modifier)};
   }
 
   operation& modify(const char* modifier, const modifiers& mods) {
@@ -341,8 +357,32 @@ private:
     return *this;
   }
 
-  ref_ptr<op_state> state_;
+  call_or_state<T> state_;
 };
+
+template <class T>
+std::optional<call_list<T>>
+operation<T>::take_calls(std::vector<operation>& ops) {
+  call_list<T> found;
+  found.calls.reserve(ops.size());
+  for (auto& op : ops) {
+    auto home = op.state_.home();
+    if (!home || (found.home.get() && home != found.home.get()))
+      break;
+    // Their shares are dropped together; the list needs one.
+    found.home.adopt(op.state_.release_home());
+    found.calls.push_back(op.state_.take_call());
+  }
+  auto n = found.calls.size();
+  if (n > 0 && n == ops.size()) {
+    found.home.drop_others(static_cast<std::uint32_t>(n - 1));
+    return found;
+  }
+  for (std::size_t i = 0; i < n; ++i)
+    ops[i].state_.put_back(found.calls.take(i), found.home.get());
+  static_cast<void>(found.home.release());
+  return std::nullopt;
+}
 
 // -- then ---------------------------------------------------------------------
 

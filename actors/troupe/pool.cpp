@@ -43,6 +43,10 @@ pool::pool(effective_options effective, caf::actor_system& system) {
   lease_ = std::make_shared<lease>(std::move(home), std::move(coord));
 }
 
+home_share pool::home() const {
+  return home_share{lease_->home};
+}
+
 void pool::bind(batch& made) const {
   made.set_home(lease_->home);
   if (auto outer = worker_cell::current_batch())

@@ -70,10 +70,20 @@ public:
   requires request_function<std::decay_t<F>, std::decay_t<Ts>...>
   auto run(F&& fn, Ts&&... xs) const {
     using type = run_batch<std::decay_t<F>, std::decay_t<Ts>...>;
+    using result = typename type::result_type;
     refuse_null(fn, "run");
+    // What is made inside a request inherits from that.
+    if constexpr (can_be_light<std::decay_t<F>, std::decay_t<Ts>...>)
+      if (!worker_cell::current_batch()) {
+        using light = bound_call<std::decay_t<F>, std::decay_t<Ts>...>;
+        return operation<result>{
+            std::make_unique<light>(std::forward<F>(fn),
+                                    std::forward<Ts>(xs)...),
+            home()};
+      }
     auto made = make_ref<type>(std::forward<F>(fn), std::forward<Ts>(xs)...);
     bind(*made);
-    return operation<typename type::result_type>{std::move(made)};
+    return operation<result>{std::move(made)};
   }
 
   /// Calls a procedure: here, or where the pool makes its calls. `map` and the
@@ -180,6 +190,8 @@ protected:
 
 private:
   struct lease;
+
+  home_share home() const;
 
   void bind(batch& made) const;
 

@@ -86,17 +86,34 @@ settled_state::unfinished settled_state::look_at(op_state& part) {
   for (auto each : groups())
     if (each->home() == calls->home())
       group = each;
-  auto elapsed = std::chrono::steady_clock::now() - group->submitted_at();
-  if (calls->member() == member_state::dropped) {
-    auto why = never_started_ ? never_started_ : group->failed();
+  if (calls->member() == member_state::dropped)
+    return look_at(*group, std::nullopt, label);
+  return look_at(*group, calls->report(), label);
+}
+
+settled_state::unfinished
+settled_state::look_at(batch& group, std::optional<call_report> began,
+                       std::string_view label) {
+  auto elapsed = std::chrono::steady_clock::now() - group.submitted_at();
+  if (!began) {
+    auto why = never_started_ ? never_started_ : group.failed();
     return {labelled(why, label),
             outcome_state::never_started,
             {.waited = elapsed}};
   }
-  auto report = calls->report();
-  return {labelled(still_running_, label),
-          outcome_state::still_running,
-          {report.waited, elapsed - report.waited, report.worker, 1}};
+  call_report so_far{began->waited, elapsed - began->waited, began->worker, 1};
+  if (partly())
+    return {labelled(still_running_, label), outcome_state::still_running,
+            so_far};
+  // All that had started has returned, but for those whose worker never will.
+  return {make_failure(ec::worker_lost,
+                       "its worker ended while it ran the call", true,
+                       std::string{label}, began->worker),
+          outcome_state::failed, so_far};
+}
+
+settled_state::unfinished settled_state::never_begun() {
+  return {labelled(never_started_, label()), outcome_state::never_started, {}};
 }
 
 failure_ptr settled_state::labelled(const failure_ptr& why,

@@ -16,6 +16,7 @@
 #include "troupe/gather.hpp"
 #include "troupe/huge_pages.hpp"
 #include "troupe/outcome_of.hpp"
+#include "troupe/settled_calls.hpp"
 
 namespace troupe {
 
@@ -60,9 +61,18 @@ protected:
     return outcome<T>{std::move(rest.why), rest.state, rest.report};
   }
 
-private:
+  /// Returns what is known of one that was never begun with.
+  unfinished never_begun();
+
+  /// Returns what is known of a request of `group` that has not ended. `began`
+  /// says when and where it began; nothing if it was dropped.
+  unfinished look_at(batch& group, std::optional<call_report> began,
+                     std::string_view label);
+
+  /// Returns whether it completes before all parts have ended.
   bool partly() const noexcept { return still_running_ != nullptr; }
 
+private:
   bool ended(op_state& part) const noexcept;
   unfinished look_at(op_state& part);
   failure_ptr labelled(const failure_ptr& why, std::string_view label);
@@ -104,7 +114,7 @@ private:
 };
 
 template <class T>
-class settled_vector final : public settled_state {
+class settled_vector : public settled_state {
 public:
   using settled_state::settled_state;
 
@@ -114,17 +124,61 @@ public:
     return &*result_;
   }
 
-private:
+protected:
   void collect() override {
-    auto& all = result_.emplace();
-    all.reserve(parts().size());
-    advise_huge_pages(all.data(), all.capacity() * sizeof(outcome<T>));
+    auto& all = make_result(parts().size());
     for (std::size_t i = 0; i < parts().size(); ++i)
       all.push_back(take<T>(i));
   }
 
+  std::vector<outcome<T>>& make_result(std::size_t n) {
+    auto& all = result_.emplace();
+    all.reserve(n);
+    advise_huge_pages(all.data(), all.capacity() * sizeof(outcome<T>));
+    return all;
+  }
+
   std::optional<std::vector<outcome<T>>> result_;
 };
+
+template <class T>
+class settled_call_vector final
+    : public gather_of_calls<settled_vector<T>, settled_calls<T>, T> {
+public:
+  using gather_of_calls<settled_vector<T>, settled_calls<T>,
+                        T>::gather_of_calls;
+
+private:
+  void collect() override {
+    auto group = this->made();
+    if (!group) {
+      settled_vector<T>::collect();
+    } else if (group->done() && !group->failed()) {
+      this->result_ = group->take_all();
+    } else {
+      auto& all = this->make_result(group->size());
+      for (std::uint32_t i = 0; i < group->size(); ++i)
+        all.push_back(take(*group, i));
+    }
+  }
+
+  outcome<T> take(settled_calls<T>& group, std::uint32_t index) {
+    if (!group.started() && !group.done())
+      return rest(this->never_begun());
+    if (group.ended(index))
+      return group.take(index);
+    return rest(this->look_at(group, group.began(index), this->label()));
+  }
+
+  static outcome<T> rest(settled_state::unfinished of) {
+    return outcome<T>{std::move(of.why), of.state, of.report};
+  }
+};
+
+/// Whether an outcome can be put into its place for certain.
+template <class T>
+inline constexpr bool settles_in_place =
+    std::is_void_v<T> || std::is_nothrow_move_constructible_v<T>;
 
 /// Waits for all of `ops`, which may be of different types, and tells what came
 /// of each.
@@ -152,6 +206,10 @@ template <awaitable_operation Op>
 operation<std::vector<outcome<typename Op::value_type>>>
 gather_settled(std::vector<Op> ops) {
   using value = typename Op::value_type;
+  if constexpr (std::is_same_v<Op, operation<value>> && settles_in_place<value>)
+    if (auto calls = Op::take_calls(ops))
+      return operation<std::vector<outcome<value>>>{
+          make_ref<settled_call_vector<value>>(std::move(*calls))};
   return operation<std::vector<outcome<value>>>{
       make_ref<settled_vector<value>>(consume_all(std::move(ops)))};
 }

@@ -105,13 +105,30 @@ public:
   worker_cell& cell() const noexcept { return cell_; }
 
   /// Has the batch, of this one request, count as so many. Who makes these
-  /// calls measures them.
+  /// calls measures them. Does nothing in a batch of more.
   void stand_for(std::uint32_t requests, std::uint32_t failed) noexcept {
-    batch_.stand_for(requests, failed);
+    if (batch_.size() == 1)
+      batch_.stand_for(requests, failed);
   }
 
 private:
   friend class group_batch;
+  template <class T>
+  friend class settled_calls;
+
+  // One look at the clock for each request: where one ends, the next begins.
+  std::chrono::steady_clock::time_point begin_of(std::uint32_t index) const {
+    return next_ == index
+                   && boundary_ != std::chrono::steady_clock::time_point{}
+               ? boundary_
+               : std::chrono::steady_clock::now();
+  }
+
+  std::chrono::steady_clock::time_point end_of(std::uint32_t index) {
+    boundary_ = std::chrono::steady_clock::now();
+    next_ = index + 1;
+    return boundary_;
+  }
 
   batch& batch_;
   worker_cell& cell_;

@@ -1,6 +1,7 @@
-// The batch behind a `gather` of many single requests of one pool: its requests
-// are the batches of the single ones, claimed and counted like the elements of
-// a map, so that a million different functions cost one submission.
+// The batch behind a `gather` of single requests of one pool that are not all
+// light calls: some have a label, say, or their types differ. Its requests are
+// the batches of the single ones, claimed and counted like the elements of a
+// map, so that they cost one submission.
 
 #pragma once
 
@@ -51,21 +52,14 @@ private:
 
   run_result run_settled(batch& member, std::uint32_t index,
                          context& ctx) noexcept {
-    using std::chrono::steady_clock;
-    // One look at the clock for each request: where one ends, the next begins.
-    auto begin =
-        ctx.next_ == index ? ctx.boundary_ : steady_clock::time_point{};
-    if (begin == steady_clock::time_point{})
-      begin = steady_clock::now();
+    auto begin = ctx.begin_of(index);
     if (!member.begin_member(begin - submitted_at(), ctx.worker())) {
       count_dropped(1);
       // It is counted, and there is nothing more to be said about it.
       return run_result::again;
     }
     auto result = run_member(member, ctx);
-    ctx.boundary_ = steady_clock::now();
-    ctx.next_ = index + 1;
-    member.end_member(ctx.boundary_ - begin,
+    member.end_member(ctx.end_of(index) - begin,
                       result == run_result::failed && stop_requested());
     return result;
   }

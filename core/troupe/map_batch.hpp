@@ -79,9 +79,10 @@ private:
 /// vector itself is the slots. Not for bool, whose vector packs eight into one
 /// byte.
 template <class T>
-requires(
-    std::is_trivially_copyable_v<T>&& std::is_trivially_default_constructible_v<
-        T> && !std::same_as<T, bool>) class result_slots<T> {
+requires(std::is_trivially_copyable_v<T>&&
+             std::is_trivially_default_constructible_v<T>&&
+                 std::is_move_assignable_v<
+                     T> && !std::same_as<T, bool>) class result_slots<T> {
 public:
   using vector_type = std::vector<T>;
 

@@ -31,8 +31,9 @@ public:
     return false;
   }
 
-  void deref() const noexcept {
-    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+  /// Drops `n` references of the caller's.
+  void deref(std::uint32_t n = 1) const noexcept {
+    if (refs_.fetch_sub(n, std::memory_order_acq_rel) == n)
       delete this;
   }
 

@@ -3,6 +3,7 @@
 
 #include "actor_ways.hpp"
 #include "gate.hpp"
+#include "manual_clock.hpp"
 
 #include <catch2/catch.hpp>
 
@@ -204,6 +205,132 @@ TEST_CASE("gather gives its label to its parts", "[gather]") {
       troupe::gather(pool.run(label), pool.run(label), std::move(early))
           .label("all");
   CHECK(parts.get() == std::tuple{"all", "all", "its own"});
+}
+
+TEST_CASE("calls of several pools are gathered as they are", "[gather]") {
+  test::actor_world world;
+  troupe::pool one{world.sys, pool_options{.name = "one", .workers = 1}};
+  troupe::pool two{world.sys, pool_options{.name = "two", .workers = 1}};
+  std::vector<troupe::operation<std::string>> ops;
+  auto name = [](troupe::context& ctx) { return ctx.cell().home().name(); };
+  for (int i = 0; i < 3; ++i) {
+    ops.push_back(one.run(name));
+    ops.push_back(two.run(name));
+  }
+  // Not a call any more.
+  ops.push_back(one.run(name).label("named"));
+  CHECK(troupe::gather(std::move(ops)).get()
+        == std::vector<std::string>{"one", "two", "one", "two", "one", "two",
+                                    "one"});
+}
+
+TEST_CASE("a gather of calls has each of them tried again", "[gather]") {
+  test::actor_world world;
+  troupe::pool pool{world.sys, pool_options{.workers = 2}};
+  std::vector<std::atomic<int>> attempts(10);
+  std::vector<troupe::operation<int>> ops;
+  for (int i = 0; i < 10; ++i)
+    ops.push_back(pool.run([&attempts, i] {
+      auto n = ++attempts[static_cast<std::size_t>(i)];
+      if (n <= i % 3)
+        throw std::runtime_error{"not yet"};
+      return n;
+    }));
+  auto results = troupe::gather(std::move(ops))
+                     .label("again")
+                     .retry({.attempts = 3, .backoff = 1ms})
+                     .get();
+  CHECK(results == std::vector<int>{1, 2, 3, 1, 2, 3, 1, 2, 3, 1});
+}
+
+TEST_CASE("a gather of calls gives its label and its tags to each",
+          "[gather]") {
+  test::actor_world world;
+  troupe::pool pool{world.sys, pool_options{.workers = 2}};
+  auto tell = [](troupe::context& ctx) {
+    return std::string{ctx.label()} + " for " + std::string{ctx.tag("user")};
+  };
+  std::vector<troupe::operation<std::string>> ops;
+  for (int i = 0; i < 3; ++i)
+    ops.push_back(pool.run(tell));
+  CHECK(troupe::gather(std::move(ops)).label("copy").tag("user", "ann").get()
+        == std::vector<std::string>(3, "copy for ann"));
+  std::vector<troupe::operation<std::string>> plain;
+  for (int i = 0; i < 3; ++i)
+    plain.push_back(pool.run(tell));
+  CHECK(troupe::gather(std::move(plain)).label("copy").get()
+        == std::vector<std::string>(3, "copy for "));
+}
+
+TEST_CASE("no more calls of a gather run at once than it allows", "[gather]") {
+  test::actor_world world;
+  troupe::pool pool{world.sys, pool_options{.workers = 4, .min_workers = 4}};
+  test::gate door;
+  test::open_at_exit opener{door};
+  std::atomic<int> begun{0};
+  std::vector<troupe::operation<int>> ops;
+  for (int i = 0; i < 20; ++i)
+    ops.push_back(pool.run([&] {
+      auto before = begun++;
+      door.pass();
+      return before;
+    }));
+  auto all = troupe::gather(std::move(ops)).max_in_flight(2).start();
+  door.wait_for_arrivals(2);
+  // Whoever could take a third one takes this one instead.
+  pool.run([] {}).get();
+  CHECK(begun == 2);
+  door.open();
+  CHECK(all.get().size() == 20);
+}
+
+TEST_CASE("a gather of one call is as good as the call", "[gather]") {
+  test::actor_world world;
+  troupe::pool pool{world.sys, pool_options{.workers = 1}};
+  std::vector<troupe::operation<int>> ops;
+  ops.push_back(pool.run([] { return 7; }));
+  CHECK(troupe::gather(std::move(ops)).get() == std::vector<int>{7});
+  ops.clear();
+  ops.push_back(pool.run([]() -> int { throw std::out_of_range{"far"}; }));
+  CHECK_THROWS_AS(troupe::gather(std::move(ops)).get(), std::out_of_range);
+}
+
+TEST_CASE("a gather with a consumed operation refuses, and keeps nothing",
+          "[gather]") {
+  test::actor_world world;
+  troupe::pool pool{world.sys, pool_options{.workers = 1}};
+  std::atomic<int> alive{0};
+  {
+    std::vector<troupe::operation<void>> ops;
+    for (int i = 0; i < 3; ++i)
+      ops.push_back(pool.run([x = test::counted{alive}] {}));
+    ops.back().get();
+    CHECK(test::failure_code(
+              [&] { static_cast<void>(troupe::gather(std::move(ops))); })
+          == ec::already_consumed);
+  }
+  CHECK(alive == 0);
+}
+
+TEST_CASE("a gather of calls hears its deadline from the clock of the pool",
+          "[gather]") {
+  test::actor_world world;
+  test::manual_time time;
+  auto clock = time.clock;
+  troupe::pool pool{world.sys, pool_options{.workers = 1, .clock = clock}};
+  test::gate door;
+  test::open_at_exit opener{door};
+  std::atomic<bool> ran{false};
+  std::vector<troupe::operation<void>> ops;
+  ops.push_back(pool.run([&] { door.pass(); }));
+  ops.push_back(pool.run([&] { ran = true; }));
+  auto all = troupe::gather(std::move(ops)).timeout(1s).start();
+  door.wait_for_arrivals();
+  clock->advance(1s);
+  CHECK(test::failure_code([&] { all.get(); }) == ec::deadline_exceeded);
+  door.open();
+  pool.shutdown().get();
+  CHECK_FALSE(ran);
 }
 
 TEST_CASE("gather sets its event when all are done", "[gather]") {

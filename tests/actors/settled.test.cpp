@@ -314,6 +314,84 @@ TEST_CASE("a deadline in the past yields outcomes of calls that never ran",
   CHECK(pool.stats().batches == 0);
 }
 
+TEST_CASE("labelled calls at a deadline say how far each came", "[settled]") {
+  test::actor_world world;
+  test::manual_time time;
+  auto clock = time.clock;
+  troupe::pool pool{world.sys, pool_options{.workers = 1, .clock = clock}};
+  test::gate door;
+  test::open_at_exit opener{door};
+  std::vector<operation<void>> ops;
+  ops.push_back(pool.run([&] { door.pass(); }));
+  for (int i = 0; i < 3; ++i)
+    ops.push_back(pool.run([] {}));
+  auto all =
+      troupe::gather_settled(std::move(ops)).label("copy").timeout(1s).start();
+  door.wait_for_arrivals();
+  clock->advance(1s);
+  auto outcomes = all.get();
+  REQUIRE(outcomes.size() == 4);
+  CHECK(outcomes[0].state() == outcome_state::still_running);
+  CHECK(outcomes[0].worker() == 1);
+  CHECK(outcomes[0].attempts() == 1);
+  for (auto& each : outcomes) {
+    CHECK(each.label() == "copy");
+    CHECK(each.code() == ec::deadline_exceeded);
+  }
+  for (std::size_t i = 1; i < 4; ++i) {
+    CHECK(outcomes[i].state() == outcome_state::never_started);
+    CHECK(outcomes[i].attempts() == 0);
+  }
+  door.open();
+  pool.shutdown().get();
+}
+
+TEST_CASE("settled calls take what is set for each of them", "[settled]") {
+  test::actor_world world;
+  troupe::pool pool{world.sys, pool_options{.workers = 2}};
+  std::vector<std::atomic<int>> attempts(6);
+  std::vector<operation<int>> ops;
+  for (int i = 0; i < 6; ++i)
+    ops.push_back(pool.run([&attempts, i] {
+      auto n = ++attempts[static_cast<std::size_t>(i)];
+      if (n <= i % 3)
+        throw std::runtime_error{"not yet"};
+      return n;
+    }));
+  auto outcomes = troupe::gather_settled(std::move(ops))
+                      .priority(troupe::priority::low)
+                      .retry({.attempts = 2, .backoff = 1ms})
+                      .key("disk", 1)
+                      .get();
+  REQUIRE(outcomes.size() == 6);
+  for (std::size_t i = 0; i < 6; ++i) {
+    CHECK(outcomes[i].attempts() == (i % 3 == 0 ? 1 : 2));
+    CHECK(outcomes[i].state()
+          == (i % 3 == 2 ? outcome_state::failed : outcome_state::done));
+  }
+}
+
+TEST_CASE("a value whose move may throw is settled, too", "[settled]") {
+  struct fragile {
+    explicit fragile(int x) : number{x} {}
+    // NOLINTNEXTLINE(performance-noexcept-move-constructor)
+    fragile(fragile&& other) : number{other.number} {
+      if (number == 2)
+        throw std::runtime_error{"it broke"};
+    }
+    int number;
+  };
+  test::actor_world world;
+  troupe::pool pool{world.sys, pool_options{.workers = 1}};
+  std::vector<operation<fragile>> ops;
+  for (int i = 0; i < 3; ++i)
+    ops.push_back(pool.run([i] { return fragile{i}; }));
+  auto outcomes = troupe::gather_settled(std::move(ops)).get();
+  CHECK(outcomes[1].value().number == 1);
+  CHECK(outcomes[2].state() == outcome_state::failed);
+  CHECK_THROWS_WITH(outcomes[2].value(), "it broke");
+}
+
 TEST_CASE("outcomes at a deadline are whole, and count what ran", "[settled]") {
   // A member that finished while the outcomes were collected must be in them
   // whole or not at all, and one that is said never to have started must not.

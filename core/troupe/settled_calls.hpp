@@ -1,0 +1,148 @@
+// The batch behind a `gather_settled` of many light calls of one pool. What
+// came of each stands where the caller will read it, so that at the end there
+// is nothing to collect.
+
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "troupe/fetch_early.hpp"
+#include "troupe/huge_pages.hpp"
+#include "troupe/light_call.hpp"
+#include "troupe/outcome_of.hpp"
+
+namespace troupe {
+
+/// One request per call. One that fails does not concern the others.
+///
+/// Invariant: an outcome belongs to the worker that runs its call until its
+///            state is `ended`, and then to who collects.
+/// `T` can be moved without an exception.
+template <class T>
+class settled_calls final : public batch_loop<settled_calls<T>> {
+public:
+  explicit settled_calls(call_row<T> calls)
+      : batch_loop<settled_calls>{static_cast<std::uint32_t>(calls.size())},
+        calls_{std::move(calls)},
+        members_{std::make_unique<member[]>(this->size())} {
+    outcomes_.reserve(this->size());
+    advise_huge_pages(outcomes_.data(), this->size() * sizeof(outcome<T>));
+    for (std::uint32_t i = 0; i < this->size(); ++i)
+      outcomes_.emplace_back(nullptr, outcome_state::never_started);
+  }
+
+  run_result run_one(std::uint32_t index, context& ctx) noexcept {
+    calls_.fetch(index + fetch_distance);
+    auto begin = ctx.begin_of(index);
+    auto& mine = members_[index];
+    // Before it is seen to run.
+    mine.waited = begin - this->submitted_at();
+    mine.worker = ctx.worker();
+    if (leave_waiting(mine, member_state::running) != member_state::waiting) {
+      this->count_dropped(1);
+      // It is counted, and there is nothing more to be said about it.
+      return run_result::again;
+    }
+    auto result = run(index, begin, ctx);
+    mine.state.store(member_state::ended, std::memory_order_release);
+    ctx.cell().end_request();
+    return result;
+  }
+
+  /// Returns the calls, for who makes them in another way. Before the start.
+  call_row<T>& calls() noexcept { return calls_; }
+
+  /// Sees to it that the call does not start, unless it has. Returns whether
+  /// its outcome is there.
+  bool ended(std::uint32_t index) noexcept {
+    auto& that = members_[index];
+    return leave_waiting(that, member_state::dropped) == member_state::ended;
+  }
+
+  /// Returns when and where a call began for which `ended` says no; nothing if
+  /// it never will.
+  std::optional<call_report> began(std::uint32_t index) const noexcept {
+    auto& that = members_[index];
+    if (that.state.load(std::memory_order_acquire) == member_state::dropped)
+      return std::nullopt;
+    return call_report{that.waited, {}, that.worker, 1};
+  }
+
+  /// Moves out the outcome of a call that has ended.
+  outcome<T> take(std::uint32_t index) noexcept {
+    return std::move(outcomes_[index]);
+  }
+
+  /// Moves all out.
+  /// @pre each has ended
+  std::vector<outcome<T>> take_all() noexcept { return std::move(outcomes_); }
+
+private:
+  using member_state = batch::member_state;
+
+  struct member {
+    std::chrono::nanoseconds waited{0};
+    int worker = 0;
+    std::atomic<member_state> state{member_state::waiting};
+  };
+
+  // Returns the state before; only if that was `waiting` has it changed.
+  static member_state leave_waiting(member& that, member_state to) noexcept {
+    auto before = member_state::waiting;
+    that.state.compare_exchange_strong(before, to, std::memory_order_acq_rel);
+    return before;
+  }
+
+  run_result run(std::uint32_t index,
+                 std::chrono::steady_clock::time_point begin,
+                 context& ctx) noexcept {
+    auto& mine = members_[index];
+    auto report = [&] {
+      return call_report{mine.waited, ctx.end_of(index) - begin, mine.worker,
+                         1};
+    };
+    // It goes as soon as it has run, while it is in the cache.
+    auto call = calls_.take(index);
+    try {
+      if constexpr (std::is_void_v<T>) {
+        call->make(ctx);
+        put(index, report(), label_record(this->label()));
+      } else {
+        auto value = call->make(ctx);
+        auto what = report();
+        put(index, std::move(value), what, label_record(this->label()));
+      }
+      return run_result::value;
+    } catch (...) {
+      auto why =
+          make_failure(std::current_exception(), std::string{this->label()},
+                       ctx.cell().id(), ctx.cell().name());
+      auto state = failed_state(*why, this->stop_requested());
+      put(index, std::move(why), state, report());
+      return run_result::failed;
+    }
+  }
+
+  // In its place, since not every value can be assigned.
+  template <class... Ts>
+  void put(std::uint32_t index, Ts&&... xs) noexcept {
+    auto at = &outcomes_[index];
+    std::destroy_at(at);
+    std::construct_at(at, std::forward<Ts>(xs)...);
+  }
+
+  void destroy_input() noexcept override { calls_ = {}; }
+
+  call_row<T> calls_;
+  const std::unique_ptr<member[]> members_;
+  std::vector<outcome<T>> outcomes_;
+};
+
+} // namespace troupe
