@@ -62,7 +62,8 @@ public:
   /// Makes one blocking call: `fn(args...)` or `fn(context&, args...)`.
   ///
   /// Shape:  one request, whose result is decayed. Function and arguments are
-  ///         decay-copied in; `std::ref` refers.
+  ///         decay-copied in, and may be moved once more when the call starts;
+  ///         `std::ref` refers.
   /// Errors: whatever `fn` throws; `failure` if it never ran. Throws `failure`
   ///         with `ec::invalid_option` for a null function.
   /// Source: loop.run_in_executor, asyncio.to_thread.
