@@ -363,6 +363,8 @@ private:
 template <class T>
 std::optional<call_list<T>>
 operation<T>::take_calls(std::vector<operation>& ops) {
+  if (ops.empty() || !ops.front().state_.home())
+    return std::nullopt;
   call_list<T> found;
   found.calls.reserve(ops.size());
   for (auto& op : ops) {
@@ -374,7 +376,7 @@ operation<T>::take_calls(std::vector<operation>& ops) {
     found.calls.push_back(op.state_.take_call());
   }
   auto n = found.calls.size();
-  if (n > 0 && n == ops.size()) {
+  if (n == ops.size()) {
     found.home.drop_others(static_cast<std::uint32_t>(n - 1));
     return found;
   }

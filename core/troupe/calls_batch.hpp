@@ -4,11 +4,8 @@
 
 #pragma once
 
-#include <memory>
-#include <optional>
-#include <type_traits>
+#include <cstdint>
 #include <utility>
-#include <vector>
 
 #include "troupe/fetch_early.hpp"
 #include "troupe/light_call.hpp"
@@ -23,40 +20,27 @@ public:
   explicit calls_batch(call_row<T> calls)
       : batch_loop<calls_batch>{static_cast<std::uint32_t>(calls.size())},
         calls_{std::move(calls)},
-        slots_{this->size()} {}
+        results_{this->size()} {}
 
   run_result run_one(std::uint32_t index, context& ctx) noexcept {
     calls_.fetch(index + fetch_distance);
     // It goes as soon as it has run, while it is in the cache.
     auto call = calls_.take(index);
     return this->guard(index, ctx, [&] {
-      slots_.fill(index, [&]() -> T { return call->make(ctx); });
+      results_.fill(index, [&]() -> T { return call->make(ctx); });
     });
   }
 
   /// Returns the calls, for who makes them in another way. Before the start.
   call_row<T>& calls() noexcept { return calls_; }
 
-  void* result() override {
-    if constexpr (std::is_void_v<T>)
-      return nullptr;
-    else {
-      if (!taken_)
-        taken_.emplace(slots_.take());
-      return &*taken_;
-    }
-  }
+  void* result() override { return results_.get(); }
 
 private:
   void destroy_input() noexcept override { calls_ = {}; }
 
-  using taken_type = std::conditional_t<
-      std::is_void_v<T>, char,
-      std::vector<std::conditional_t<std::is_void_v<T>, char, T>>>;
-
   call_row<T> calls_;
-  [[no_unique_address]] result_slots<T> slots_;
-  std::optional<taken_type> taken_;
+  result_vector<T> results_;
 };
 
 } // namespace troupe

@@ -116,6 +116,37 @@ public:
   }
 };
 
+/// Slots whose values become one vector when somebody asks for them.
+template <class T>
+class result_vector {
+public:
+  explicit result_vector(std::uint32_t n) : slots_{n} {}
+
+  template <class Make>
+  void fill(std::uint32_t index, Make make) {
+    slots_.fill(index, std::move(make));
+  }
+
+  /// Returns the address of the vector; null for `void`.
+  void* get() {
+    if constexpr (std::is_void_v<T>)
+      return nullptr;
+    else {
+      if (!taken_)
+        taken_.emplace(slots_.take());
+      return &*taken_;
+    }
+  }
+
+private:
+  using taken_type = std::conditional_t<
+      std::is_void_v<T>, char,
+      std::vector<std::conditional_t<std::is_void_v<T>, char, T>>>;
+
+  [[no_unique_address]] result_slots<T> slots_;
+  std::optional<taken_type> taken_;
+};
+
 // -- elements -----------------------------------------------------------------
 
 /// How a batch keeps the range it was given: views as they are, other
@@ -164,11 +195,11 @@ public:
       : batch_loop<map_batch>{n},
         input_{std::in_place, std::move(elements), std::forward<F>(fn)},
         first_{std::ranges::begin(input_->elements)},
-        slots_{n} {}
+        results_{n} {}
 
   run_result run_one(std::uint32_t index, context& ctx) noexcept {
     return this->guard(index, ctx, [&] {
-      slots_.fill(index, [&]() -> value_type {
+      results_.fill(index, [&]() -> value_type {
         using diff = std::ranges::range_difference_t<Elements>;
         return call_request(
             ctx, input_->fn,
@@ -196,7 +227,7 @@ public:
       requires(travels) {
     try {
       if (!call.failure) {
-        slots_.fill(index, [&]() -> value_type {
+        results_.fill(index, [&]() -> value_type {
           return input_->fn.unpack(call.result);
         });
         return run_result::value;
@@ -207,15 +238,7 @@ public:
     return this->fail(std::move(call.failure), index, ctx.cell());
   }
 
-  void* result() override {
-    if constexpr (std::is_void_v<value_type>)
-      return nullptr;
-    else {
-      if (!taken_)
-        taken_.emplace(slots_.take());
-      return &*taken_;
-    }
-  }
+  void* result() override { return results_.get(); }
 
 private:
   bool repeatable() const noexcept override {
@@ -234,15 +257,9 @@ private:
     Fn fn;
   };
 
-  using taken_type =
-      std::conditional_t<std::is_void_v<value_type>, char,
-                         std::vector<std::conditional_t<
-                             std::is_void_v<value_type>, char, value_type>>>;
-
   std::optional<input> input_;
   std::ranges::iterator_t<Elements> first_;
-  [[no_unique_address]] result_slots<value_type> slots_;
-  std::optional<taken_type> taken_;
+  result_vector<value_type> results_;
 };
 
 /// Makes a batch of one request per element; see `pool::map`.

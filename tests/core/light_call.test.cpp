@@ -7,6 +7,7 @@
 #include "troupe/dispatcher.hpp"
 #include "troupe/settled_calls.hpp"
 
+#include "counted.hpp"
 #include "gate.hpp"
 #include "thread_crew.hpp"
 
@@ -19,12 +20,12 @@
 #include <utility>
 #include <vector>
 
+using test::counted;
 using test::thread_crew;
 using troupe::bound_call;
 using troupe::call_or_state;
 using troupe::call_row;
 using troupe::calls_batch;
-using troupe::ec;
 using troupe::home_share;
 using troupe::light_call;
 using troupe::make_ref;
@@ -50,18 +51,6 @@ call_row<T> calls(int n, Make make) {
     result.push_back(make(i));
   return result;
 }
-
-/// Says how many there are, copies too.
-class counted {
-public:
-  explicit counted(std::atomic<int>& alive) : alive_{&alive} { ++*alive_; }
-  counted(const counted& other) : alive_{other.alive_} { ++*alive_; }
-  counted& operator=(const counted&) = delete;
-  ~counted() { --*alive_; }
-
-private:
-  std::atomic<int>* alive_;
-};
 
 } // namespace
 

@@ -21,6 +21,8 @@
 
 #include "troupe/troupe.hpp"
 
+#include "counted.hpp"
+
 namespace test {
 
 /// An actor system that knows troupe's messages.
@@ -177,18 +179,6 @@ std::string thrown_text(Fn fn) {
   }
   return "nothing was thrown";
 }
-
-/// Counts how many of its copies are alive.
-class counted {
-public:
-  explicit counted(std::atomic<int>& alive) : alive_{&alive} { ++*alive_; }
-  counted(const counted& other) : alive_{other.alive_} { ++*alive_; }
-  counted& operator=(const counted&) = delete;
-  ~counted() { --*alive_; }
-
-private:
-  std::atomic<int>* alive_;
-};
 
 /// A count that threads change and a test waits for.
 class tally {
