@@ -187,6 +187,12 @@ void pool_staff::drained() noexcept {
     compat::tell(to, done_atom_v);
 }
 
+void pool_staff::call_after(std::chrono::nanoseconds span,
+                            std::function<void()> wake) noexcept {
+  auto& time = steady_clock();
+  start_timer(time, time.now() + span, std::move(wake));
+}
+
 void pool_staff::call_at(clock& time, clock::time_point when,
                          std::function<void()> wake) noexcept {
   start_timer(time, when, std::move(wake));

@@ -69,6 +69,9 @@ public:
 
   void completed(completion what) noexcept override;
 
+  void call_after(std::chrono::nanoseconds span,
+                  std::function<void()> wake) noexcept override;
+
   void call_at(clock& time, clock::time_point when,
                std::function<void()> wake) noexcept override;
 

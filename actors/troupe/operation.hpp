@@ -14,6 +14,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <caf/error.hpp>
@@ -21,6 +22,7 @@
 
 #include "troupe/admission.hpp"
 #include "troupe/batch_ref.hpp"
+#include "troupe/burst_page.hpp"
 #include "troupe/deadline.hpp"
 #include "troupe/hedge.hpp"
 #include "troupe/light_call.hpp"
@@ -418,10 +420,83 @@ private:
   OnError on_error_;
 };
 
+/// A call that runs in a burst, on behalf of two callbacks.
+template <class T, class OnValue, class OnError>
+class then_call final : public burst_call {
+public:
+  then_call(std::unique_ptr<light_call<T>> call, OnValue on_value,
+            OnError on_error)
+      : what_{std::in_place_index<0>, std::move(call)},
+        on_value_(std::move(on_value)),
+        on_error_(std::move(on_error)) {}
+
+  then_call(const then_call&) = delete;
+  then_call& operator=(const then_call&) = delete;
+
+  run_result run(context& ctx) noexcept override {
+    try {
+      if constexpr (std::is_void_v<T>) {
+        std::get<0>(what_).make(ctx);
+        what_.template emplace<1>();
+      } else {
+        T value = std::get<0>(what_).make(ctx);
+        what_.template emplace<1>(std::move(value));
+      }
+      return run_result::value;
+    } catch (...) {
+      what_.template emplace<2>(make_failure(
+          std::current_exception(), {}, ctx.cell().id(), ctx.cell().name()));
+      return run_result::failed;
+    }
+  }
+
+  void drop(const failure_ptr& why) noexcept override {
+    what_.template emplace<2>(why);
+  }
+
+  void deliver() override {
+    struct end {
+      then_call* call;
+      ~end() { std::destroy_at(call); }
+    } guard{this};
+    if (auto why = std::get_if<2>(&what_))
+      on_error_(to_error(*why));
+    else if constexpr (std::is_void_v<T>)
+      on_value_();
+    else
+      on_value_(std::move(std::get<1>(what_)));
+  }
+
+  failure_ptr discard() noexcept override {
+    auto why = std::get_if<2>(&what_);
+    auto result = why ? std::move(*why) : nullptr;
+    std::destroy_at(this);
+    return result;
+  }
+
+private:
+  using slot_type = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+
+  // The call, until it has run; then its result, or why there is none.
+  std::variant<held_call<T>, slot_type, failure_ptr> what_;
+  OnValue on_value_;
+  OnError on_error_;
+};
+
 template <class T>
 template <class OnValue, class OnError>
 void operation<T>::then(caf::event_based_actor* self, OnValue on_value,
                         OnError on_error) {
+  using call = then_call<T, OnValue, OnError>;
+  if constexpr (sizeof(call) <= burst_page::largest_call
+                && alignof(call) <= burst_page::alignment)
+    if (auto& home = port::of(self);
+        state_.may_join_burst() && !home.closed()) {
+      auto what = state_.take_call();
+      home.template make_call<call>(state_.take_home(), std::move(what),
+                                    std::move(on_value), std::move(on_error));
+      return;
+    }
   auto state = consume();
   auto waiter = std::make_unique<then_waiter<T, OnValue, OnError>>(
       std::move(state), port::of(self), std::move(on_value),

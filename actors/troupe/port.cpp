@@ -1,9 +1,12 @@
 #include "troupe/port.hpp"
 
+#include <bit>
 #include <mutex>
 #include <unordered_map>
 
+#include "troupe/dispatcher.hpp"
 #include "troupe/messages.hpp"
+#include "troupe/unobserved.hpp"
 
 namespace troupe {
 
@@ -40,6 +43,99 @@ void port_waiter::run() {
 void port_waiter::abandon() noexcept {
   port_.remove(*this);
   discard();
+}
+
+// -- port_page ----------------------------------------------------------------
+
+port_page::~port_page() = default;
+
+void port_page::add(burst_call& made, std::size_t bytes, home_share pool) {
+  if (outstanding_ == 0)
+    begin();
+  ++outstanding_;
+  auto to = pool.get();
+  // Those that it has more than it needs are dropped in one step.
+  if (pool_.get()) {
+    static_cast<void>(pool.release());
+    ++more_shares_;
+  } else {
+    pool_ = std::move(pool);
+  }
+  if (append(made, bytes))
+    return;
+  try {
+    to->open_burst(*this);
+  } catch (...) {
+    take_back(bytes);
+    end_one();
+    throw;
+  }
+}
+
+void port_page::signal() noexcept {
+  port_.post(*this);
+}
+
+void port_page::run() {
+  auto calls = take_ended();
+  try {
+    deliver(calls);
+  } catch (...) {
+    // The actor ends; `close` finds the rest.
+    if (calls)
+      end(calls);
+    throw;
+  }
+}
+
+void port_page::abandon() noexcept {
+  discard(take_ended());
+}
+
+void port_page::deliver(std::uint64_t& calls) {
+  ref_ptr<port_page> keep{this};
+  while (calls) {
+    if (port_.closed()) {
+      discard(std::exchange(calls, 0));
+      return;
+    }
+    auto index = static_cast<std::uint32_t>(std::countr_zero(calls));
+    calls &= calls - 1;
+    fetch(index + fetch_distance, count());
+    end_one();
+    at(index).deliver();
+  }
+}
+
+void port_page::discard(std::uint64_t calls) noexcept {
+  for (; calls; calls &= calls - 1) {
+    auto index = static_cast<std::uint32_t>(std::countr_zero(calls));
+    report_unobserved(pool_.get()->name(), at(index).discard());
+    end_one();
+  }
+}
+
+void port_page::begin() {
+  port_.begin_outstanding();
+  ref();
+  next_ = port_.pages_;
+  if (next_)
+    next_->prev_ = this;
+  port_.pages_ = this;
+}
+
+// One less is to be collected.
+void port_page::end_one() noexcept {
+  if (--outstanding_ > 0)
+    return;
+  pool_.drop_others(std::exchange(more_shares_, 0));
+  pool_ = {};
+  (prev_ ? prev_->next_ : port_.pages_) = next_;
+  if (next_)
+    next_->prev_ = prev_;
+  prev_ = next_ = nullptr;
+  port_.end_outstanding();
+  deref();
 }
 
 // -- port ---------------------------------------------------------------------
@@ -163,6 +259,13 @@ void port::remove(port_resident& resident) noexcept {
   end_outstanding();
 }
 
+port_page& port::page_for(const home_share& pool, std::size_t bytes) {
+  if (!page_ || !page_->room_for(bytes)
+      || (page_->pool() && page_->pool() != pool.get()))
+    page_ = make_ref<port_page>(*this);
+  return *page_;
+}
+
 void port::begin_outstanding() {
   if (outstanding_++ == 0)
     ref();
@@ -271,6 +374,9 @@ void port::close() {
   }
   for (auto waiter = waiters_; waiter; waiter = waiter->next_)
     waiter->op().cancel(ec::owner_gone);
+  page_ = nullptr;
+  for (auto page = pages_; page; page = page->next_)
+    page->give_up();
   drain();
   if (outstanding_ > 0)
     system_.spawn([keep](caf::event_based_actor* heir) { keep->adopt(heir); });

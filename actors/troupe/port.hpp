@@ -6,12 +6,17 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <memory>
+#include <utility>
 
 #include <caf/fwd.hpp>
 #include <caf/message_id.hpp>
 
+#include "troupe/burst_page.hpp"
+#include "troupe/home_share.hpp"
 #include "troupe/op_state.hpp"
 
 namespace caf {
@@ -23,6 +28,7 @@ class event_based_actor;
 namespace troupe {
 
 class port;
+class port_page;
 
 /// Something that shall happen on the thread of an actor.
 class port_item {
@@ -119,6 +125,7 @@ public:
 ///                 that frames are destroyed only after the requests that may
 ///                 refer to them.
 class port final : public ref_counted {
+  friend class port_page;
   friend class port_waiter;
 
 public:
@@ -137,6 +144,14 @@ public:
   void add(port_waiter& waiter);
 
   void add(port_resident& resident);
+
+  /// Makes a call for that pool, by the constructor of `Call`, and has it run
+  /// in a burst.
+  ///
+  /// Errors: throws std::bad_alloc and what the constructor throws; then there
+  ///         is no call.
+  template <class Call, class... Ts>
+  void make_call(home_share pool, Ts&&... xs);
 
   /// Does nothing for a resident that the port has let go of.
   void remove(port_resident& resident) noexcept;
@@ -161,6 +176,7 @@ public:
   }
 
 private:
+  port_page& page_for(const home_share& pool, std::size_t bytes);
   void begin_outstanding();
   void end_outstanding() noexcept;
   void expect();
@@ -199,6 +215,64 @@ private:
   ref_ptr<port_patron> patron_;
   port_waiter* waiters_ = nullptr;
   port_resident* residents_ = nullptr;
+  // Pages with calls that were not collected, and the one with room for more.
+  port_page* pages_ = nullptr;
+  ref_ptr<port_page> page_;
 };
+
+/// Calls of one actor that run in bursts. All but `signal` is for the actor's
+/// thread.
+class port_page final : public burst_page, public port_item {
+public:
+  // The port lives as long as it counts calls of the page.
+  explicit port_page(port& home) noexcept : port_{home} {}
+
+  ~port_page() override;
+
+  /// Returns the pool that runs the calls; null if all were collected.
+  dispatcher* pool() const noexcept { return pool_.get(); }
+
+  /// Adds the call that was made in the room for it.
+  ///
+  /// Errors: throws std::bad_alloc; then it is the caller's.
+  void add(burst_call& made, std::size_t bytes, home_share pool);
+
+  void run() override;
+
+  void abandon() noexcept override;
+
+private:
+  friend class port;
+
+  void signal() noexcept override;
+  void begin();
+  void end_one() noexcept;
+  void deliver(std::uint64_t& calls);
+  void discard(std::uint64_t calls) noexcept;
+
+  port& port_;
+  home_share pool_;
+  // Shares in the pool that calls brought along, besides that one.
+  std::uint32_t more_shares_ = 0;
+  std::uint32_t outstanding_ = 0;
+  port_page* prev_ = nullptr;
+  port_page* next_ = nullptr;
+};
+
+static_assert(sizeof(port_page) <= op_memory::page_bytes);
+
+template <class Call, class... Ts>
+void port::make_call(home_share pool, Ts&&... xs) {
+  static_assert(sizeof(Call) <= burst_page::largest_call
+                && alignof(Call) <= burst_page::alignment);
+  auto& page = page_for(pool, sizeof(Call));
+  auto made = ::new (page.room_for(sizeof(Call))) Call{std::forward<Ts>(xs)...};
+  try {
+    page.add(*made, sizeof(Call), std::move(pool));
+  } catch (...) {
+    std::destroy_at(made);
+    throw;
+  }
+}
 
 } // namespace troupe

@@ -281,11 +281,23 @@ void batch::do_start() {
     home_->submit(*this);
 }
 
+void batch::begin_burst() noexcept {
+  is_burst_ = true;
+  is_private_.store(true, std::memory_order_relaxed);
+  submitted_at_ = std::chrono::steady_clock::now();
+}
+
+void batch::set_size(std::uint32_t size) noexcept {
+  size_ = size;
+  barrier_.reset(size);
+}
+
 void batch::refuse(ec why, const std::string& text) noexcept {
   if (size_ > 0 && unclaimed_.exchange(size_, std::memory_order_seq_cst) != 0)
     return;
   if (!has_failed_.exchange(true, std::memory_order_acq_rel))
     failure_ = make_failure(why, text, false, std::string{label()});
+  on_drop({0, size_}, failure_);
   cancelled_count_.fetch_add(size_, std::memory_order_relaxed);
   if (size_ == 0 || barrier_.arrive(size_))
     deliver(std::chrono::steady_clock::now());
@@ -517,11 +529,13 @@ progress_meter* batch::meter() const noexcept {
 // claimed and will not return.
 void batch::lose(const worker_cell& cell) noexcept {
   ref_ptr<batch> keep{this};
-  fail(make_failure(ec::worker_lost,
-                    "worker " + cell.name() + " ended while it ran the call",
-                    true, std::string{label()}, cell.id()));
+  auto why = make_failure(
+      ec::worker_lost, "worker " + cell.name() + " ended while it ran the call",
+      true, std::string{label()}, cell.id());
+  fail(why);
+  auto lost = on_drop({0, size_}, why);
   if (auto n = barrier_.remaining(); n > 0)
-    settle(n, n, std::chrono::steady_clock::now());
+    settle(n, std::min(n, lost), std::chrono::steady_clock::now());
 }
 
 // -- everybody's side ---------------------------------------------------------
@@ -545,39 +559,60 @@ void batch::give_up(failure_ptr why) noexcept {
 
 void batch::drop_unstarted() noexcept {
   stopped_.store(true, std::memory_order_seq_cst);
-  std::uint32_t dropped = 0;
   auto next = unclaimed_.exchange(size_, std::memory_order_seq_cst);
   if (next < size_)
-    dropped += size_ - static_cast<std::uint32_t>(next);
+    drop({static_cast<std::uint32_t>(next), size_});
   if (auto all = lanes_.load(std::memory_order_seq_cst))
     for (std::uint32_t i = 0; i < all->count; ++i)
-      dropped += all->lanes[i].drop().size();
+      drop(all->lanes[i].drop());
   if (auto more = extras_.load(std::memory_order_seq_cst))
     more->stop.request_stop();
   drop_retries();
-  count_dropped(dropped);
+}
+
+std::string batch::drop_text(ec why) const {
+  switch (why) {
+  case ec::owner_gone:
+    return "the actor that asked for it has ended";
+  case ec::pool_stopped:
+    return "the pool stopped before a worker took it";
+  case ec::deadline_exceeded:
+    return home_->late_text();
+  case ec::resource_unavailable:
+    return home_->outage_text();
+  default:
+    return "it was cancelled before it was complete";
+  }
 }
 
 // The barrier cannot reach zero before these are counted, so whoever counts
 // them still has the time to say why.
-void batch::count_dropped(std::uint32_t requests) noexcept {
-  if (requests == 0)
+void batch::drop(index_range requests) noexcept {
+  if (requests.empty())
     return;
-  cancelled_count_.fetch_add(requests, std::memory_order_relaxed);
-  if (!has_failed_.exchange(true, std::memory_order_acq_rel)) {
+  cancelled_count_.fetch_add(requests.size(), std::memory_order_relaxed);
+  auto first = !has_failed_.exchange(true, std::memory_order_acq_rel);
+  if (first || is_burst_) {
     auto why = drop_reason_.load(std::memory_order_seq_cst);
-    std::string text =
-        why == ec::owner_gone     ? "the actor that asked for it has ended"
-        : why == ec::pool_stopped ? "the pool stopped before a worker took it"
-        : why == ec::deadline_exceeded ? home_->late_text()
-        : why == ec::resource_unavailable
-            ? home_->outage_text()
-            : "it was cancelled before it was complete";
-    failure_ = make_failure(why, std::move(text), false, std::string{label()});
+    auto record =
+        make_failure(why, drop_text(why), false, std::string{label()});
+    if (is_burst_)
+      on_drop(requests, record);
+    if (first)
+      failure_ = std::move(record);
   }
   if (auto progress = meter())
-    progress->add_done(requests, requests);
-  if (barrier_.arrive(requests))
+    progress->add_done(requests.size(), requests.size());
+  if (barrier_.arrive(requests.size()))
+    deliver(std::chrono::steady_clock::now());
+}
+
+void batch::settle_unwanted(std::uint32_t index) noexcept {
+  on_drop({index, index + 1},
+          make_failure(ec::owner_gone, drop_text(ec::owner_gone), false,
+                       std::string{label()}));
+  cancelled_count_.fetch_add(1, std::memory_order_relaxed);
+  if (barrier_.arrive(1))
     deliver(std::chrono::steady_clock::now());
 }
 
@@ -653,11 +688,15 @@ std::string_view batch::label() const noexcept {
   return more ? std::string_view{more->label} : std::string_view{};
 }
 
+std::uint64_t batch::new_id() noexcept {
+  return completions.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
 completion batch::summary() const {
   auto result = counts();
   auto id = id_.load(std::memory_order_relaxed);
   if (id == 0) {
-    auto made = completions.fetch_add(1, std::memory_order_relaxed) + 1;
+    auto made = new_id();
     if (id_.compare_exchange_strong(id, made, std::memory_order_relaxed))
       id = made;
   }
@@ -777,12 +816,15 @@ batch::extras& batch::ensure_extras() {
 
 batch::lane_array* batch::ensure_lanes() noexcept {
   auto found = lanes_.load(std::memory_order_acquire);
-  if (found || size_ < min_size_for_lanes)
+  if (found || size_ < (is_burst_ ? 2 : min_size_for_lanes))
     return found;
   // A worker without a lane claims one request at a time, so any number is
   // correct; this one fits all workers and some nested callers.
-  auto made = std::make_unique<lane_array>(std::min(
-      static_cast<std::uint32_t>(home_->most_workers()) + 4, size_ / 16));
+  auto made = std::make_unique<lane_array>(
+      is_burst_
+          ? 2
+          : std::min(static_cast<std::uint32_t>(home_->most_workers()) + 4,
+                     size_ / 16));
   if (lanes_.compare_exchange_strong(found, made.get(),
                                      std::memory_order_seq_cst))
     return made.release();
@@ -840,6 +882,9 @@ batch::share::share(batch& owner, worker_cell& cell, bool nested) noexcept
   // A single request cannot be interrupted.
   if (owner.size() == 1 || nested)
     return;
+  // They are tiny, as far as anybody knows.
+  if (owner.is_burst_)
+    chunk_ = max_chunk_;
   attention_ = &cell.home().attention(owner.priority_);
   if (cell.home().cooperative())
     slice_end_ = mark_ + slice_time;
@@ -881,7 +926,7 @@ bool batch::share::claim(index_range& started) noexcept {
   // Towards the end, leave something for the others.
   auto workers = std::max<std::uint32_t>(1, batch_.home_->live_workers());
   auto fair = batch_.unclaimed() / (2 * workers) + 1;
-  auto want = std::min(chunk_, fair);
+  auto want = batch_.is_burst_ ? chunk_ : std::min(chunk_, fair);
   auto& all = *batch_.lanes_.load(std::memory_order_acquire);
   all.moves_begun.fetch_add(1, std::memory_order_seq_cst);
   auto index = next.fetch_add(want, std::memory_order_seq_cst);
@@ -903,7 +948,7 @@ void batch::share::use_lane() noexcept {
   in_lane_ = true;
   // A cancel may have looked at this lane before the range was there.
   if (batch_.stopped_.load(std::memory_order_seq_cst))
-    batch_.count_dropped(lane_->drop().size());
+    batch_.drop(lane_->drop());
 }
 
 bool batch::share::steal(index_range& started) noexcept {
@@ -966,7 +1011,7 @@ void batch::share::give_back(std::uint32_t first, bool calling) noexcept {
   lane_->give_back(first);
   // As in `use_lane`.
   if (batch_.stopped_.load(std::memory_order_seq_cst)) {
-    batch_.count_dropped(lane_->drop().size());
+    batch_.drop(lane_->drop());
     return;
   }
   if (!calling)

@@ -145,6 +145,9 @@ public:
 
   std::uint32_t size() const noexcept { return size_; }
 
+  /// Returns how many submissions it stands for: each call of a burst is one.
+  std::uint32_t submissions() const noexcept { return is_burst_ ? size_ : 1; }
+
   std::string_view label() const noexcept;
 
   std::string_view label_text() const noexcept final { return label(); }
@@ -161,8 +164,16 @@ public:
   /// called away. Before the start.
   void set_can_be_left() noexcept { looks_up_ = true; }
 
+  /// Returns whether it is a burst that its worker runs to the end, without
+  /// others.
+  bool is_private() const noexcept {
+    return is_private_.load(std::memory_order_relaxed);
+  }
+
   /// Returns whether a worker may leave it before it is complete.
-  bool can_be_left() const noexcept { return size_ > 1 || looks_up_; }
+  bool can_be_left() const noexcept {
+    return (size_ > 1 && !is_private()) || looks_up_;
+  }
 
   /// Returns the four counts of `summary`, without the rest.
   completion counts() const noexcept;
@@ -273,8 +284,27 @@ protected:
   /// Notes that its only request begins on `cell`, if somebody wants to know.
   void note_begin(const worker_cell& cell) noexcept;
 
-  /// Counts requests that will not run.
-  void count_dropped(std::uint32_t requests) noexcept;
+  /// Sees to it that `requests`, which nobody else has any more, are told that
+  /// they will not run, and counts them.
+  void drop(index_range requests) noexcept;
+
+  /// Drops a request that was claimed, since whoever made it has ended.
+  void settle_unwanted(std::uint32_t index) noexcept;
+
+  /// Hears which requests will not run, or were lost, and why, before they are
+  /// counted. Returns how many of these had no outcome yet.
+  virtual std::uint32_t on_drop(index_range requests,
+                                const failure_ptr& /*why*/) noexcept {
+    return requests.size();
+  }
+
+  // -- for a burst ------------------------------------------------------------
+
+  /// Begins as a burst, whose calls are still coming.
+  void begin_burst() noexcept;
+
+  /// Says how many came. Before anybody claims one.
+  void set_size(std::uint32_t size) noexcept;
 
   /// Destroys the user's function and arguments.
   virtual void destroy_input() noexcept = 0;
@@ -312,6 +342,8 @@ private:
   lane_array* ensure_lanes() noexcept;
   std::uint32_t unstarted() const noexcept;
   bool moving() const noexcept;
+  static std::uint64_t new_id() noexcept;
+  std::string drop_text(ec why) const;
   void drop_unstarted() noexcept;
   void drop_if_unwanted() noexcept;
   void lose(const worker_cell& cell) noexcept;
@@ -328,13 +360,16 @@ private:
   // of these, less has to come into the cache.
   ref_ptr<dispatcher> home_;
   std::atomic<extras*> extras_{nullptr};
-  const std::uint32_t size_;
+  std::uint32_t size_;
   // Whether a modifier says how this batch, by itself, is to be served.
   bool modified_ = false;
   bool may_repeat_ = false;
   bool measured_ = false;
   bool in_group_ = false;
   bool looks_up_ = false;
+  bool is_burst_ = false;
+  // Written under the dispatcher's mutex.
+  std::atomic<bool> is_private_{false};
   // Of a member: whether it was asked to stop before it ended.
   bool member_stopped_ = false;
   std::atomic<member_state> member_{member_state::waiting};
@@ -403,7 +438,7 @@ public:
   /// Returns whether the worker should leave for another batch.
   bool asked_to_yield() const noexcept {
     return attention_ && attention_->load(std::memory_order_relaxed) > 0
-           && take_attention();
+           && !batch_.is_private() && take_attention();
   }
 
   /// Returns when the worker last looked at the clock, which `tune` does.

@@ -18,11 +18,6 @@ namespace {
 // How often batches of a class may be passed over before one has a turn.
 constexpr std::uint32_t most_passed_over = 8;
 
-// How many workers may be on their way before more batches wait for them to
-// arrive. A wake-up takes longer than many a request: with one for each, a
-// thousand small requests would cost a thousand wake-ups.
-constexpr std::size_t most_waking = 2;
-
 // All dispatchers of the process. Never destroyed: workers may outlive main.
 struct all_dispatchers {
   std::mutex mutex;
@@ -95,7 +90,9 @@ ref_ptr<batch> dispatcher::take_out(batch_list& from, batch& work) noexcept {
 void dispatcher::count_begun(batch& work) noexcept {
   if (!std::exchange(work.counted_as_queued_, false))
     return;
-  if (--queued_ <= options_.max_queued)
+  queued_ -= work.submissions();
+  // Written only if it changes: all look at it all the time.
+  if (queued_ <= options_.max_queued && crowded())
     crowded_.store(false, std::memory_order_relaxed);
   if (first_waiter_ && has_room(*first_waiter_))
     room_made_.store(true, std::memory_order_relaxed);
@@ -157,6 +154,15 @@ dispatcher::~dispatcher() {
   all.list.erase(std::find(all.list.begin(), all.list.end(), this));
 }
 
+ref_ptr<dispatcher> dispatcher::find(const dispatcher* which) noexcept {
+  auto& all = all_dispatchers::get();
+  std::lock_guard guard{all.mutex};
+  auto found = std::find(all.list.begin(), all.list.end(), which);
+  if (found == all.list.end() || !(*found)->try_ref())
+    return nullptr;
+  return {*found, adopt_ref};
+}
+
 std::vector<pool_stats> stats_of_all_pools() {
   // The last reference to one must not go under the lock.
   std::vector<ref_ptr<dispatcher>> found;
@@ -209,42 +215,33 @@ void dispatcher::submit(batch& work) {
   auto grow = false;
   {
     lock guard{mutex_};
-    if (closed_ || (admission_closed_ && !nested)) {
+    // They came before.
+    if (close_bursts())
+      serve_idle(to_wake, garbage);
+    auto refuse = [&](ec why, const std::string& text) {
       guard.unlock();
+      wake_all(to_wake);
       refused_.fetch_add(1, std::memory_order_relaxed);
-      work.refuse(ec::pool_stopped, "the pool '" + name()
-                                        + "' has stopped; it takes no more "
-                                          "requests");
-      return;
-    }
+      work.refuse(why, text);
+    };
+    if (closed_ || (admission_closed_ && !nested))
+      return refuse(ec::pool_stopped, "the pool '" + name()
+                                          + "' has stopped; it takes no more "
+                                            "requests");
     if (!nested && live_workers() == 0 && growth_put_off_
-        && !start_problem_.empty()) {
-      auto text = start_text();
-      guard.unlock();
-      refused_.fetch_add(1, std::memory_order_relaxed);
-      work.refuse(ec::resource_unavailable, text);
-      return;
-    }
-    if (!nested && exhausted()) {
-      auto text = exhausted_text();
-      guard.unlock();
-      refused_.fetch_add(1, std::memory_order_relaxed);
-      work.refuse(ec::pool_stuck, text);
-      return;
-    }
-    if (!nested && full()) {
-      auto text = full_text();
-      guard.unlock();
-      refused_.fetch_add(1, std::memory_order_relaxed);
-      work.refuse(ec::queue_full, text);
-      return;
-    }
-    if (submissions_++ == 0)
+        && !start_problem_.empty())
+      return refuse(ec::resource_unavailable, start_text());
+    if (!nested && exhausted())
+      return refuse(ec::pool_stuck, exhausted_text());
+    if (!nested && full())
+      return refuse(ec::queue_full, full_text());
+    if (submissions_ == 0)
       first_submit_ = work.submitted_at();
+    submissions_ += work.submissions();
     arrived_ += work.size();
     // Counted first: a cancel may complete an admitted batch at any time.
     auto admitted = admitted_.load(std::memory_order_relaxed);
-    admitted_.store(admitted + 1, std::memory_order_seq_cst);
+    admitted_.store(admitted + work.submissions(), std::memory_order_seq_cst);
     auto made = batch::phase::made;
     over = !work.phase_.compare_exchange_strong(made, batch::phase::admitted,
                                                 std::memory_order_seq_cst);
@@ -376,19 +373,25 @@ bool dispatcher::take_up(worker_cell& cell, batch& work) {
     step_back(cell, work);
     return false;
   }
-  if (work.size() == 1 && !cell.waking_)
+  if ((work.size() == 1 || work.is_burst_) && !cell.waking_)
     return true;
   trash garbage;
   wake_list others;
   worker_cell* to_wake[2] = {};
   auto n = 0;
   auto grow = false;
+  auto watch = false;
   {
     lock guard{mutex_};
     arrive(cell);
+    cell.hand_.since = cell.mark();
+    close_bursts();
     serve_idle(others, garbage);
-    // One has taken up all of a single request.
-    auto more = work.size() > 1;
+    last_taker_ = &cell;
+    look_at_bursts(cell.mark());
+    watch = work.is_private() && begin_watch();
+    // One has taken up all of a single request, and of a burst.
+    auto more = work.size() > 1 && !work.is_private();
     while (more && n < 2 && idle_ && work.unclaimed() > 0
            && may_have_worker(work)) {
       auto other = idle_;
@@ -408,6 +411,8 @@ bool dispatcher::take_up(worker_cell& cell, batch& work) {
       wake(*other);
   if (grow)
     staff_->grow();
+  if (watch)
+    watch_bursts();
   return true;
 }
 
@@ -423,6 +428,7 @@ worker_cell::hand_off dispatcher::next_work(worker_cell& cell,
   wake_list to_wake;
   auto retired = false;
   auto grow = false;
+  auto watch = false;
   auto lose = false;
   std::chrono::nanoseconds stuck_for{0};
   {
@@ -442,6 +448,7 @@ worker_cell::hand_off dispatcher::next_work(worker_cell& cell,
       cell.served_waiting_ = false;
     auto surplus = live_workers() > capacity();
     auto recalled = recall_late(cell.mark());
+    close_bursts();
     if (!surplus)
       work = pick_next(cell, garbage);
     if (!surplus && !work && first_hand_) {
@@ -463,14 +470,19 @@ worker_cell::hand_off dispatcher::next_work(worker_cell& cell,
     } else if (work) {
       begin_part(cell, *work, clock_of(cell));
       deal(cell, *work);
+      last_taker_ = &cell;
+      watch = work->is_private() && begin_watch();
     } else
       push_idle(cell);
+    look_at_bursts(cell.mark());
     if (wants_growth() && !growth_asked_)
       grow = growth_asked_ = true;
   }
   wake_all(to_wake);
   if (grow)
     staff_->grow();
+  if (watch)
+    watch_bursts();
   if (lose)
     done->lose(cell);
   let_go(over, cell);
@@ -538,6 +550,7 @@ void dispatcher::lost(worker_cell& cell, ref_ptr<batch> held) {
       }
       release_key(*part);
     }
+    look_at_bursts();
     serve_idle(to_wake, garbage);
     replaced = !closed_;
     workers_lost_ += replaced;
@@ -569,6 +582,7 @@ void dispatcher::start_failed(worker_cell& cell, const std::string& why) {
     ++missing_;
     start_problem_ = why;
     put_off_growth();
+    look_at_bursts();
     if (live_workers() == 0)
       all = listed();
   }
@@ -655,7 +669,9 @@ dispatcher::check_hang(const batch& work,
 void dispatcher::account(batch& work) noexcept {
   auto counts = work.counts();
   auto late = work.late();
-  batches_.fetch_add(1, std::memory_order_seq_cst);
+  // Of a burst, each call counts as a batch.
+  auto batches = work.submissions();
+  batches_.fetch_add(batches, std::memory_order_seq_cst);
   // One that was cancelled before its start was never here.
   if (work.submitted_at() != std::chrono::steady_clock::time_point{})
     last_over_.store(work.submitted_at() + work.elapsed_,
@@ -672,13 +688,13 @@ void dispatcher::account(batch& work) noexcept {
   if (late)
     of.late.fetch_add(late, std::memory_order_release);
   if (subscribed_.load(std::memory_order_relaxed))
-    staff_->completed(work.summary());
+    tell_subscribers(work);
   auto before =
       work.phase_.exchange(batch::phase::over, std::memory_order_seq_cst);
   if (before != batch::phase::admitted) {
     not_admitted_.fetch_add(counts.cancelled + counts.expired,
                             std::memory_order_relaxed);
-    strangers_.fetch_add(1, std::memory_order_seq_cst);
+    strangers_.fetch_add(batches, std::memory_order_seq_cst);
   }
   if (work.wanted_key()) {
     trash garbage;
@@ -693,7 +709,8 @@ void dispatcher::account(batch& work) noexcept {
     }
     wake_all(to_wake);
   }
-  tell_if_drained(accounted_.fetch_add(1, std::memory_order_seq_cst) + 1);
+  tell_if_drained(accounted_.fetch_add(batches, std::memory_order_seq_cst)
+                  + batches);
 }
 
 // -- the coordinator's side ---------------------------------------------------
@@ -701,6 +718,7 @@ void dispatcher::account(batch& work) noexcept {
 void dispatcher::close_admission() {
   lock guard{mutex_};
   admission_closed_ = true;
+  look_at_bursts();
 }
 
 void dispatcher::cancel_all(ec why) {
@@ -708,6 +726,7 @@ void dispatcher::cancel_all(ec why) {
   {
     lock guard{mutex_};
     recall_all();
+    close_bursts();
     all = listed();
     for (auto& cell : cells_) {
       if (auto current = cell->current_.load())
@@ -729,6 +748,18 @@ void dispatcher::close() {
     close_under_lock(to_wake);
   }
   wake_all(to_wake);
+}
+
+void dispatcher::subscribe(bool yes) noexcept {
+  lock guard{mutex_};
+  subscribed_.store(yes, std::memory_order_relaxed);
+  look_at_bursts();
+}
+
+void dispatcher::watch_outstanding(bool yes) noexcept {
+  lock guard{mutex_};
+  watched_.store(yes, std::memory_order_seq_cst);
+  look_at_bursts();
 }
 
 bool dispatcher::close_if_drained() {
@@ -995,7 +1026,7 @@ ref_ptr<batch> dispatcher::pick_next(worker_cell& cell, trash& garbage) {
         wanted.store(1, std::memory_order_relaxed);
     }
   // To the end, so that idle workers spread over all of them.
-  if (found->size() > 1)
+  if (found->size() > 1 && !found->is_private())
     list(*found, batch::place::running);
   return found;
 }
@@ -1067,7 +1098,7 @@ worker_cell* dispatcher::hand_over(batch& work,
     return nullptr;
   }
   remove_idle(*cell);
-  if (work.size() > 1)
+  if (work.size() > 1 && !work.is_private())
     list(work, batch::place::running);
   return give(*cell, work, now) ? cell : nullptr;
 }
@@ -1098,6 +1129,7 @@ bool dispatcher::give_retire(worker_cell& cell) noexcept {
 
 void dispatcher::close_under_lock(wake_list& to_wake) {
   admission_closed_ = closed_ = true;
+  look_at_bursts();
   while (auto cell = idle_) {
     remove_idle(*cell);
     if (give_retire(*cell))
@@ -1171,8 +1203,9 @@ std::string dispatcher::full_text() const {
 
 void dispatcher::enqueue(batch& work) noexcept {
   work.counted_as_queued_ = true;
-  ++tickets_;
-  if (++queued_ > options_.max_queued && options_.on_full == on_full::wait)
+  tickets_ += work.submissions();
+  queued_ += work.submissions();
+  if (queued_ > options_.max_queued && options_.on_full == on_full::wait)
     crowded_.store(true, std::memory_order_relaxed);
 }
 

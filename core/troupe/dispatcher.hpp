@@ -34,6 +34,8 @@
 
 namespace troupe {
 
+class burst_page;
+
 /// Carries out what the dispatcher decides. Called without locks held, from any
 /// thread.
 class staff {
@@ -57,6 +59,10 @@ public:
 
   /// Passes a completion on to the subscribers.
   virtual void completed(completion what) noexcept = 0;
+
+  /// Calls `wake` when so much time has passed.
+  virtual void call_after(std::chrono::nanoseconds span,
+                          std::function<void()> wake) noexcept = 0;
 
   /// Calls `wake` once `time` has reached `when`.
   virtual void call_at(clock& time, clock::time_point when,
@@ -112,7 +118,9 @@ private:
 /// Invariants: (1) A worker is idle only if it found nothing to do, under the
 ///                 same lock under which work is queued: nothing is ever queued
 ///                 beside an idle worker, unless a worker that was woken is on
-///                 its way, which will wake the others.
+///                 its way, which will wake the others; or in a burst, while
+///                 others are busy with tiny calls and somebody looks whether
+///                 they are.
 ///             (2) `waiting_` holds batches that no worker has worked on, in
 ///                 order of arrival; `left_` those whose workers were all
 ///                 called away, in that order; `running_` those that have
@@ -125,6 +133,10 @@ private:
 ///                 counts as queued until it is begun. It is put back before
 ///                 any other worker becomes idle, and by whoever comes by when
 ///                 the hand is late.
+///             (5) A burst that is open is in none of these lists. Whoever
+///                 submits something else, or comes for work, closes it; so
+///                 does the watch, which goes on as long as there is an open
+///                 one, or one that a worker runs alone.
 class dispatcher : public ref_counted {
 public:
   /// Where a batch hangs: nowhere; not if the worker that waits for it helps;
@@ -187,7 +199,8 @@ public:
     return live_.load(std::memory_order_relaxed);
   }
 
-  /// Returns how many batches are submitted and not complete.
+  /// Returns how many batches are submitted and not complete; each call of a
+  /// burst is one, but one that is still open counts as one itself.
   std::uint64_t outstanding() const noexcept {
     // In this order: what is over by now had been counted before.
     auto over = accounted_.load(std::memory_order_seq_cst);
@@ -231,6 +244,19 @@ public:
   /// Queues a batch or hands it to an idle worker. Refuses it if the pool has
   /// stopped or has no room.
   void submit(batch& work);
+
+  /// Returns whether a plain call may be added, to run in a burst: the workers
+  /// are busy with tiny ones. May be outdated.
+  bool takes_calls() const noexcept {
+    return takes_calls_.load(std::memory_order_relaxed);
+  }
+
+  /// Begins a burst with the call that was just added to `page`, which no burst
+  /// has: those that are added from now on belong to it, until somebody looks
+  /// at the queue. Or submits the call by itself.
+  ///
+  /// Errors: throws std::bad_alloc; then the call is in no burst.
+  void open_burst(burst_page& page);
 
   /// Finds a worker for a request that is to be tried again.
   void requeue(batch& work);
@@ -389,14 +415,10 @@ public:
   /// Closes if nothing is outstanding. Returns whether it has.
   bool close_if_drained();
 
-  void subscribe(bool yes) noexcept {
-    subscribed_.store(yes, std::memory_order_relaxed);
-  }
+  void subscribe(bool yes) noexcept;
 
   /// Has `staff::drained` called when nothing is outstanding.
-  void watch_outstanding(bool yes) noexcept {
-    watched_.store(yes, std::memory_order_seq_cst);
-  }
+  void watch_outstanding(bool yes) noexcept;
 
 private:
   friend class nested_part;
@@ -418,6 +440,11 @@ private:
   };
 
   using lock = std::unique_lock<short_mutex>;
+
+  // How many workers may be on their way before more batches wait for them to
+  // arrive. A wake-up takes longer than many a request: with one for each, a
+  // thousand small requests would cost a thousand wake-ups.
+  static constexpr std::size_t most_waking = 2;
 
   // What became of the requests of one label.
   struct outcome_counts {
@@ -445,6 +472,19 @@ private:
     std::uint32_t lost = 0;
   };
 
+  static ref_ptr<dispatcher> find(const dispatcher* which) noexcept;
+  bool may_take_calls(std::chrono::steady_clock::time_point now) const noexcept;
+  void look_at_bursts(std::chrono::steady_clock::time_point now) noexcept;
+  void look_at_bursts() noexcept;
+  bool close_bursts() noexcept;
+  void close_first_burst() noexcept;
+  void learn_size(std::chrono::nanoseconds each) noexcept;
+  [[nodiscard]] bool begin_watch() noexcept;
+  void watch_bursts() noexcept;
+  void help_late_bursts();
+  void share_burst(batch& work, wake_list& to_wake);
+  void tell_subscribers(batch& work) noexcept;
+  std::size_t open_calls() const noexcept;
   static bool fits_hand(const batch& work) noexcept;
   bool may_take_several(const batch& first) const noexcept;
   void deal(worker_cell& cell, batch& first) noexcept;
@@ -544,7 +584,8 @@ private:
   std::chrono::nanoseconds
   oldest_queued(std::chrono::steady_clock::time_point now) const noexcept;
 
-  const effective_options options_;
+  // Apart from the count of references, which whoever makes a call changes.
+  alignas(64) const effective_options options_;
   const resource_spec resource_;
   clock& clock_;
   const std::unique_ptr<staff> staff_;
@@ -561,6 +602,13 @@ private:
   worker_cell* first_hand_ = nullptr;
   worker_cell* last_hand_ = nullptr;
   std::size_t queued_ = 0;
+  // Bursts whose calls are still coming, the oldest first.
+  batch_list open_bursts_;
+  // Who took something up last; how many of the latest single calls were tiny,
+  // more or less; and whether somebody will look for bursts that are late.
+  worker_cell* last_taker_ = nullptr;
+  unsigned tiny_score_ = 0;
+  bool bursts_watched_ = false;
   // How many submissions were ever queued: their tickets.
   std::uint64_t tickets_ = 0;
   // Those who wait for room, in the order of their tickets.
@@ -633,6 +681,8 @@ private:
   alignas(64) std::atomic<bool> crowded_{false};
   // Whether somebody who waits for room has it, and is to be told.
   std::atomic<bool> room_made_{false};
+  // Whether single calls may come in bursts.
+  std::atomic<bool> takes_calls_{false};
   std::atomic<bool> subscribed_{false};
   std::atomic<bool> watched_{false};
 

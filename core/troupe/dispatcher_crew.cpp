@@ -85,6 +85,7 @@ bool dispatcher::cancel_growth(std::size_t n) {
     ++threads_refused_;
     missing_ += n;
     put_off_growth();
+    look_at_bursts();
     first = failures_in_a_row_ == 1;
   }
   restart_later();
@@ -194,6 +195,8 @@ clock::time_point dispatcher::watch(std::vector<stuck_request>& alarms) {
       cell->stuck_ = true;
       ++stuck_;
       recall(*cell);
+      if (work->is_private())
+        share_burst(*work, to_wake);
       auto& inner = cell->nested_ ? cell->nested_->work_ : *work;
       stuck_request alarm;
       alarm.pool = name();
@@ -212,6 +215,7 @@ clock::time_point dispatcher::watch(std::vector<stuck_request>& alarms) {
       alarms[i].exhausted = exhausted();
     }
     shed_surplus(to_wake);
+    look_at_bursts();
     if (alarms.size() > before)
       serve_idle(to_wake, garbage);
     // One that is left over may be busy in a batch for long.
@@ -310,6 +314,7 @@ clock::time_point dispatcher::retire_idle(clock::time_point now) {
     }
     if (live_workers() > options_.min_workers)
       again = oldest + options_.idle_timeout;
+    look_at_bursts();
   }
   // There was less to do lately.
   if (!to_wake.empty())

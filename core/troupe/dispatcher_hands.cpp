@@ -67,11 +67,16 @@ void dispatcher::deal(worker_cell& cell, batch& first) noexcept {
 // Learns from what the worker has just done how many tiny submissions fit into
 // the time that a hand should take.
 void dispatcher::learn(worker_cell& cell, const batch& done) noexcept {
+  auto& mine = cell.hand_;
+  if (done.is_burst_ && done.size() > 1) {
+    learn_size((cell.mark() - mine.since) / done.size());
+    return;
+  }
   if (done.size() > 1)
     return;
-  auto& mine = cell.hand_;
   auto n = mine.empty() ? 1 : mine.position() + 1;
   auto each = std::max<std::int64_t>(1, (cell.mark() - mine.since).count() / n);
+  learn_size(std::chrono::nanoseconds{each});
   auto fit = std::chrono::nanoseconds{hand::time}.count() / each;
   mine.fit = static_cast<std::uint32_t>(
       std::clamp<std::int64_t>(fit, 1, std::min(hand::max_size, 4 * mine.fit)));

@@ -65,6 +65,7 @@ bool dispatcher::retire_if_surplus(worker_cell& cell) {
     cell.current_ = nullptr;
     cell.alive_ = false;
     live_.fetch_sub(1, std::memory_order_relaxed);
+    look_at_bursts();
     if (somebody_waits()) {
       // It may have been called for that.
       call_workers(1);
@@ -151,10 +152,13 @@ worker_cell::hand_off dispatcher::rest(worker_cell& cell) {
       // A last try when it is time to give up.
       if (now < end)
         again = std::min(again, end);
-      else
+      else {
+        close_bursts();
         given_up = listed();
+      }
     }
     // What came while it was opening is to be seen by somebody.
+    look_at_bursts();
     serve_idle(to_wake, garbage);
     surplus = closed_ || live_workers() > capacity();
     if (!surplus) {

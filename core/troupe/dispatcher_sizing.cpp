@@ -55,6 +55,7 @@ void dispatcher::set_size(lock guard, std::size_t workers) {
     call_workers(surplus);
   }
   recall_all();
+  look_at_bursts();
   serve_idle(to_wake, garbage);
   if (wants_growth() && !growth_asked_)
     grow = growth_asked_ = true;

@@ -67,12 +67,14 @@ pool_stats dispatcher::stats() const {
       shown.running = std::max(now - since, steady_clock::duration{0});
       result.longest_running = std::max(result.longest_running, shown.running);
     }
-    auto queued = queued_now();
+    // Those in bursts that nobody came for are queued, too.
+    auto open = open_calls();
+    auto queued = queued_now() + open;
     result.queued = std::min(queued, options_.max_queued);
     result.waiting = queued - result.queued;
     result.oldest_queued = oldest_queued(now);
-    result.submissions = submissions_;
-    result.arrived = arrived_;
+    result.submissions = submissions_ + open;
+    result.arrived = arrived_ + open;
     result.blocked_by_key = blocked_by_key_;
     result.stuck = stuck_;
     result.spares = result.workers - std::min(result.workers, max_workers());
@@ -173,6 +175,7 @@ std::chrono::nanoseconds dispatcher::oldest_queued(
     for (auto x = in.first; x != nullptr && left > 0; x = x->next_, --left)
       oldest = std::min(oldest, x->submitted_at());
   };
+  look(open_bursts_);
   for (auto& of : classes_)
     look(of.waiting);
   for (auto& [key, share] : keys_)

@@ -54,7 +54,7 @@ private:
                          context& ctx) noexcept {
     auto begin = ctx.begin_of(index);
     if (!member.begin_member(begin - submitted_at(), ctx.worker())) {
-      count_dropped(1);
+      drop({index, index + 1});
       // It is counted, and there is nothing more to be said about it.
       return run_result::again;
     }

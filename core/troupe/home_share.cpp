@@ -12,6 +12,10 @@ void home_share::drop_others(std::uint32_t n) noexcept {
     let_go(n);
 }
 
+bool home_share::takes_calls() const noexcept {
+  return home_->takes_calls();
+}
+
 home_share home_share::copy() const noexcept {
   return home_share{ref_ptr<dispatcher>{home_}};
 }

@@ -48,6 +48,9 @@ public:
   /// each would take the counter from the threads that use it.
   void drop_others(std::uint32_t n) noexcept;
 
+  /// Returns whether calls may be added to a burst.
+  bool takes_calls() const noexcept;
+
   /// Takes one more reference.
   home_share copy() const noexcept;
 

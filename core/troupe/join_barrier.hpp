@@ -17,6 +17,11 @@ public:
   explicit join_barrier(std::uint32_t requests) noexcept
       : remaining_{requests} {}
 
+  /// Sets the number of requests, before the first reply.
+  void reset(std::uint32_t requests) noexcept {
+    remaining_.store(requests, std::memory_order_relaxed);
+  }
+
   /// Counts replies. Returns true for the call that completes the count; what
   /// the others did before their call is visible to that caller.
   [[nodiscard]] bool arrive(std::uint32_t replies) noexcept {

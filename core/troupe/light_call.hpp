@@ -5,8 +5,11 @@
 
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <memory>
+#include <new>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -35,6 +38,18 @@ public:
   /// Makes the call, once: moves the arguments into it.
   virtual T make(context& ctx) = 0;
 
+  /// Returns whether the function takes no context: then it cannot see what
+  /// batch the request is part of.
+  virtual bool is_plain() const noexcept = 0;
+
+  /// Moves it to `place`, of `held_bytes`, if it fits and that cannot throw.
+  /// Returns whether it did.
+  virtual bool move_to(void* place) noexcept = 0;
+
+  /// What a call takes at the most that is part of something larger: a pointer
+  /// to a function with two arguments of a word.
+  static constexpr std::size_t held_bytes = 32;
+
   /// Returns the batch of this one request, for that pool, into which the
   /// function and its arguments are moved. If that throws, `home` is as before.
   virtual ref_ptr<op_state> to_batch(home_share& home) = 0;
@@ -59,6 +74,17 @@ public:
   explicit bound_call(F&& fn, Ts&&... xs)
       : input_{std::forward<F>(fn), std::forward<Ts>(xs)...} {}
 
+  bool is_plain() const noexcept override { return is_plain_call<Fn, Args...>; }
+
+  bool move_to(void* place) noexcept override {
+    constexpr auto fits = sizeof(bound_call) <= bound_call::held_bytes
+                          && alignof(bound_call) <= alignof(void*)
+                          && std::is_nothrow_move_constructible_v<input_type>;
+    if constexpr (fits)
+      ::new (place) bound_call{std::move(input_), nullptr};
+    return fits;
+  }
+
   result_type make(context& ctx) override {
     return std::apply(
         [&](Fn& fn, Args&... xs) -> decltype(auto) {
@@ -79,7 +105,61 @@ public:
   }
 
 private:
-  std::tuple<Fn, Args...> input_;
+  using input_type = std::tuple<Fn, Args...>;
+
+  bound_call(input_type&& input, std::nullptr_t) noexcept
+      : input_{std::move(input)} {}
+
+  input_type input_;
+};
+
+/// A light call that is somewhere else.
+template <class T>
+class boxed_call final : public light_call<T> {
+public:
+  explicit boxed_call(std::unique_ptr<light_call<T>> call) noexcept
+      : call_{std::move(call)} {}
+
+  T make(context& ctx) override { return call_->make(ctx); }
+
+  bool is_plain() const noexcept override { return call_->is_plain(); }
+
+  bool move_to(void* place) noexcept override {
+    ::new (place) boxed_call{std::move(call_)};
+    return true;
+  }
+
+  ref_ptr<op_state> to_batch(home_share& home) override {
+    return call_->to_batch(home);
+  }
+
+private:
+  std::unique_ptr<light_call<T>> call_;
+};
+
+/// A light call that is part of something larger; in place, if it is small.
+template <class T>
+class held_call {
+public:
+  explicit held_call(std::unique_ptr<light_call<T>> call) noexcept {
+    if (!call->move_to(memory_.data()))
+      ::new (memory_.data()) boxed_call<T>{std::move(call)};
+  }
+
+  held_call(const held_call&) = delete;
+  held_call& operator=(const held_call&) = delete;
+
+  ~held_call() { std::destroy_at(&call()); }
+
+  T make(context& ctx) { return call().make(ctx); }
+
+private:
+  // Whatever class it is of, it begins with this base.
+  light_call<T>& call() noexcept {
+    return *std::launder(reinterpret_cast<light_call<T>*>(memory_.data()));
+  }
+
+  alignas(void*) std::array<std::byte, light_call<T>::held_bytes> memory_;
 };
 
 /// An operation as its owner holds it: a state, a light call that becomes one
@@ -141,6 +221,14 @@ public:
     ensure_state();
     return {static_cast<op_state*>(std::exchange(what_, nullptr)), adopt_ref};
   }
+
+  /// Returns whether it is a call that may be added to a burst.
+  bool may_join_burst() const noexcept {
+    return is_call() && home_.takes_calls() && as_call()->is_plain();
+  }
+
+  /// Gives up the share, after the call.
+  home_share take_home() noexcept { return std::move(home_); }
 
   /// Gives up the light call, but not the share in its pool.
   /// @pre `home()`

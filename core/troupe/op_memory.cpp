@@ -14,16 +14,26 @@ namespace troupe {
 
 namespace {
 
-// Sizes of blocks are multiples of this.
+// Sizes of small blocks are multiples of this. The last of all sizes is that of
+// a page.
 constexpr std::size_t step = 16;
 
-constexpr std::size_t sizes = op_memory::largest_block / step;
+constexpr std::size_t sizes = op_memory::largest_block / step + 1;
+
+constexpr std::size_t page_index = sizes - 1;
+
+constexpr std::size_t bytes_of(std::size_t index) noexcept {
+  return index == page_index ? op_memory::page_bytes : (index + 1) * step;
+}
 
 // How many blocks go to or from the slabs at once, so that a lock is hardly
 // noticed; a thread keeps twice as many of each size, at most.
-constexpr std::uint32_t handful = 32;
+constexpr std::uint32_t handful_of(std::size_t index) noexcept {
+  return index == page_index ? 4 : 32;
+}
 
-// A thousand blocks or more, and aligned to itself: so a block finds its slab.
+// Hundreds of blocks, or some dozens of pages, and aligned to itself: so a
+// block finds its slab.
 constexpr std::size_t slab_bytes = std::size_t{256} << 10;
 
 // What is mapped at once by who has that much already.
@@ -145,7 +155,7 @@ constinit slab_reserve reserve;
 class depot {
 public:
   // Returns `handful` blocks.
-  block* take(std::size_t bytes) {
+  block* take(std::size_t bytes, std::uint32_t handful) {
     std::lock_guard guard{mutex_};
     // In this order, so that what was never touched is used from its begin on.
     block* result = nullptr;
@@ -256,13 +266,23 @@ void watch_thread() noexcept {
     static thread_local end_of_thread watch;
 }
 
-std::size_t index_of(std::size_t bytes) noexcept {
+// Whether blocks of that size come from slabs.
+constexpr bool has_slabs(std::size_t bytes) noexcept {
+  return bytes <= op_memory::largest_block
+         || (bytes > op_memory::page_bytes / 2
+             && bytes <= op_memory::page_bytes);
+}
+
+constexpr std::size_t index_of(std::size_t bytes) noexcept {
+  if (bytes > op_memory::largest_block)
+    return page_index;
   return bytes == 0 ? 0 : (bytes - 1) / step;
 }
 
 [[gnu::noinline]] block* refill(std::size_t index) {
   watch_thread();
-  auto first = depots[index].take((index + 1) * step);
+  auto handful = handful_of(index);
+  auto first = depots[index].take(bytes_of(index), handful);
   if (my_blocks.over)
     depots[index].give(first->next);
   else
@@ -273,7 +293,7 @@ std::size_t index_of(std::size_t bytes) noexcept {
 // Gives back the half that was used last, which is most likely to be together.
 [[gnu::noinline]] void shed(std::size_t index) noexcept {
   auto& kept = my_blocks.all[index];
-  auto n = my_blocks.over ? kept.count : handful;
+  auto n = my_blocks.over ? kept.count : handful_of(index);
   auto first = kept.first;
   auto last = first;
   for (auto i = n - 1; i > 0; --i)
@@ -286,7 +306,7 @@ std::size_t index_of(std::size_t bytes) noexcept {
 } // namespace
 
 void* op_memory::allocate(std::size_t bytes) {
-  if (bytes > largest_block)
+  if (!has_slabs(bytes))
     return ::operator new(bytes);
   auto index = index_of(bytes);
   auto& kept = my_blocks.all[index];
@@ -300,7 +320,7 @@ void* op_memory::allocate(std::size_t bytes) {
 }
 
 void op_memory::free(void* memory, std::size_t bytes) noexcept {
-  if (bytes > largest_block) {
+  if (!has_slabs(bytes)) {
     ::operator delete(memory);
     return;
   }
@@ -309,7 +329,7 @@ void op_memory::free(void* memory, std::size_t bytes) noexcept {
   if (kept.first == nullptr)
     watch_thread();
   kept.first = new (memory) block{kept.first};
-  if (++kept.count > 2 * handful || my_blocks.over) [[unlikely]]
+  if (++kept.count > 2 * handful_of(index) || my_blocks.over) [[unlikely]]
     shed(index);
 }
 

@@ -19,8 +19,11 @@ namespace troupe {
 /// Source: the central free lists of TCMalloc.
 class op_memory {
 public:
-  /// Larger blocks come from the heap.
+  /// Larger blocks come from the heap, but for those that are most of a page.
   static constexpr std::size_t largest_block = 512;
+
+  /// The size of a page: a block for many small objects.
+  static constexpr std::size_t page_bytes = std::size_t{6} << 10;
 
   /// How much of what is free `trim` leaves. A guess.
   static constexpr std::size_t kept_bytes = std::size_t{16} << 20;

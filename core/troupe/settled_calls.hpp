@@ -46,7 +46,7 @@ public:
     mine.waited = begin - this->submitted_at();
     mine.worker = ctx.worker();
     if (leave_waiting(mine, member_state::running) != member_state::waiting) {
-      this->count_dropped(1);
+      this->drop({index, index + 1});
       // It is counted, and there is nothing more to be said about it.
       return run_result::again;
     }

@@ -128,6 +128,7 @@ struct crew_script {
   std::size_t drained = 0;
   std::size_t watches = 0;
   std::vector<completion> completions;
+  std::vector<std::function<void()>> later;
 };
 
 /// A pool without threads, whose workers the test plays step by step: so what
@@ -162,6 +163,12 @@ public:
   dispatcher& home() noexcept { return *home_; }
 
   const crew_script& script() const noexcept { return *script_; }
+
+  /// Calls what was to be called after some time.
+  void let_time_pass() {
+    for (auto& wake : std::exchange(script_->later, {}))
+      wake();
+  }
 
   /// Returns the workers woken since the last call.
   std::vector<worker_cell*> take_woken() {
@@ -236,6 +243,11 @@ private:
     void drained() noexcept override { ++script_.drained; }
 
     void watch() noexcept override { ++script_.watches; }
+
+    void call_after(std::chrono::nanoseconds,
+                    std::function<void()> wake) noexcept override {
+      script_.later.push_back(std::move(wake));
+    }
 
     void completed(completion what) noexcept override {
       script_.completions.push_back(std::move(what));

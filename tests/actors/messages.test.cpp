@@ -5,6 +5,8 @@
 
 #include <future>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -245,6 +247,48 @@ TEST_CASE("a subscriber gets one completion per batch, with right counts",
   CHECK(list[0].id < list[1].id);
   CHECK(list[1].id < list[2].id);
   CHECK(list[2].id < list[3].id);
+}
+
+TEST_CASE("a subscriber gets one completion per call of those that come in "
+          "bursts",
+          "[messages]") {
+  constexpr auto calls = 10'000;
+  test::actor_world world;
+  troupe::pool pool{world.sys, pool_options{.workers = 2}};
+  auto answered = std::make_shared<test::tally>();
+  auto ask = [&] {
+    world.sys.spawn([=](caf::event_based_actor* self) {
+      for (auto i = 0; i < calls; ++i)
+        pool.run([] {}).then(self, [=] { answered->add(); });
+    });
+  };
+  ask();
+  struct seen {
+    test::tally right;
+    test::tally wrong;
+    std::mutex mutex;
+    std::set<std::uint64_t> ids;
+  };
+  auto all = std::make_shared<seen>();
+  auto listener = world.sys.spawn([all](caf::event_based_actor*) {
+    return caf::behavior{[all](const troupe::completion& what) {
+      std::lock_guard guard{all->mutex};
+      all->ids.insert(what.id);
+      (what.requests == 1 && what.succeeded == 1 ? all->right : all->wrong)
+          .add();
+    }};
+  });
+  auto subscribed = request<std::monostate>(world.sys, pool.actor(),
+                                            troupe::subscribe_atom_v, listener);
+  REQUIRE(subscribed.value.has_value());
+  ask();
+  answered->wait_for(2 * calls);
+  pool.shutdown().get();
+  all->right.wait_for(calls);
+  CHECK(all->wrong.value() == 0);
+  std::lock_guard guard{all->mutex};
+  CHECK(all->ids.size() >= calls);
+  caf::anon_send_exit(listener, caf::exit_reason::kill);
 }
 
 TEST_CASE("a subscriber that ends is forgotten", "[messages]") {

@@ -78,8 +78,11 @@ TEST_CASE("blocks in use do not overlap, and are aligned to 16 bytes",
   std::size_t skewed = 0;
   for (auto i = 0; i < 100'000; ++i) {
     if (all.size() < 1'000 || random() % 2 == 0) {
-      all.emplace_back(random() % (op_memory::largest_block + 50),
-                       static_cast<unsigned char>(i));
+      // A page, now and then, and what is larger.
+      auto bytes = random() % 50 == 0
+                       ? op_memory::page_bytes - random() % 1'000 + 100
+                       : random() % (op_memory::largest_block + 50);
+      all.emplace_back(bytes, static_cast<unsigned char>(i));
       skewed += reinterpret_cast<std::uintptr_t>(all.back().memory) % 16 != 0;
     } else {
       std::swap(all[random() % all.size()], all.back());
@@ -170,9 +173,21 @@ TEST_CASE("what a thread was given to free is there for others when it has "
   CHECK(op_memory::mapped_bytes() == mapped);
 }
 
-TEST_CASE("a large block comes from the heap", "[op_memory]") {
+TEST_CASE("pages come and go like smaller blocks", "[op_memory]") {
+  constexpr auto pages = large_burst * 256 / op_memory::page_bytes;
+  CHECK(free_all(burst(pages, op_memory::page_bytes)) == 0);
   auto mapped = op_memory::mapped_bytes();
-  auto all = burst(10'000, op_memory::largest_block + 1);
+  CHECK(mapped >= pages * op_memory::page_bytes);
+  CHECK(free_all(burst(pages, op_memory::page_bytes)) == 0);
+  CHECK(free_all(burst(large_burst / 2, 256)) == 0);
+  CHECK(op_memory::mapped_bytes() == mapped);
+}
+
+TEST_CASE("a large block comes from the heap", "[op_memory]") {
+  auto bytes =
+      GENERATE(op_memory::largest_block + 1, op_memory::page_bytes + 1);
+  auto mapped = op_memory::mapped_bytes();
+  auto all = burst(1'000, bytes);
   CHECK(op_memory::mapped_bytes() == mapped);
   CHECK(free_all(all) == 0);
 }

@@ -54,6 +54,8 @@ struct crew {
     void grow() noexcept override {}
     void drained() noexcept override { ++home_.drained; }
     void completed(troupe::completion) noexcept override {}
+    void call_after(std::chrono::nanoseconds,
+                    std::function<void()>) noexcept override {}
     void call_at(troupe::clock&, troupe::clock::time_point,
                  std::function<void()>) noexcept override {}
 

@@ -8,6 +8,8 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -51,6 +53,59 @@ private:
   std::size_t wake_ups_ = 0;
 };
 
+/// Calls functions after a while, on a thread of its own.
+class later_calls {
+public:
+  ~later_calls() {
+    {
+      std::lock_guard guard{mutex_};
+      over_ = true;
+    }
+    changed_.notify_all();
+    if (thread_.joinable())
+      thread_.join();
+  }
+
+  void add(std::chrono::nanoseconds span, std::function<void()> wake) {
+    {
+      std::lock_guard guard{mutex_};
+      all_.emplace(std::chrono::steady_clock::now() + span, std::move(wake));
+      if (!thread_.joinable())
+        thread_ = std::thread{[this] { run(); }};
+    }
+    changed_.notify_all();
+  }
+
+private:
+  void run() {
+    std::unique_lock guard{mutex_};
+    while (!over_) {
+      if (all_.empty()) {
+        changed_.wait(guard);
+        continue;
+      }
+      auto first = all_.begin();
+      if (std::chrono::steady_clock::now() < first->first) {
+        changed_.wait_until(guard, first->first);
+        continue;
+      }
+      auto wake = std::move(first->second);
+      all_.erase(first);
+      guard.unlock();
+      wake();
+      wake = nullptr;
+      guard.lock();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::multimap<std::chrono::steady_clock::time_point, std::function<void()>>
+      all_;
+  bool over_ = false;
+  std::thread thread_;
+};
+
 class crew_staff;
 
 /// What `crew_staff` shares with the `thread_crew` that outlives it.
@@ -65,6 +120,8 @@ struct crew_log {
   std::vector<std::thread> threads;
   std::size_t ended = 0;
   int last_id = 0;
+
+  later_calls later;
 };
 
 class crew_staff final : public troupe::staff {
@@ -94,6 +151,11 @@ public:
     std::lock_guard guard{log_->mutex};
     log_->completions.push_back(std::move(what));
     log_->changed.notify_all();
+  }
+
+  void call_after(std::chrono::nanoseconds span,
+                  std::function<void()> wake) noexcept override {
+    log_->later.add(span, std::move(wake));
   }
 
   void call_at(troupe::clock& time, troupe::clock::time_point when,
