@@ -105,7 +105,7 @@ bool dispatcher::may_take_calls(
                   [](const service_class& of) { return of.callable > 0; }))
     return false;
   return !idle_ || waking_ > 0
-         || (last_taker_ && !last_taker_->idle_
+         || (last_taker_ && last_taker_->current_.load() != nullptr
              && now - last_taker_->hand_.since < soon);
 }
 
