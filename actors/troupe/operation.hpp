@@ -488,8 +488,7 @@ template <class OnValue, class OnError>
 void operation<T>::then(caf::event_based_actor* self, OnValue on_value,
                         OnError on_error) {
   using call = then_call<T, OnValue, OnError>;
-  if constexpr (sizeof(call) <= burst_page::largest_call
-                && alignof(call) <= burst_page::alignment)
+  if constexpr (burst_page::fits(sizeof(call), alignof(call)))
     if (auto& home = port::of(self);
         state_.may_join_burst() && !home.closed()) {
       auto what = state_.take_call();

@@ -263,8 +263,7 @@ static_assert(sizeof(port_page) <= op_memory::page_bytes);
 
 template <class Call, class... Ts>
 void port::make_call(home_share pool, Ts&&... xs) {
-  static_assert(sizeof(Call) <= burst_page::largest_call
-                && alignof(Call) <= burst_page::alignment);
+  static_assert(burst_page::fits(sizeof(Call), alignof(Call)));
   auto& page = page_for(pool, sizeof(Call));
   auto made = ::new (page.room_for(sizeof(Call))) Call{std::forward<Ts>(xs)...};
   try {

@@ -57,6 +57,11 @@ public:
 
   burst_page() = default;
 
+  static constexpr bool fits(std::size_t bytes,
+                             std::size_t aligned_to) noexcept {
+    return bytes <= largest_call && aligned_to <= alignment;
+  }
+
   // -- for who adds -----------------------------------------------------------
 
   /// Returns where to make a call of so many bytes; null if the page is full.
