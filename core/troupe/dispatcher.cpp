@@ -834,6 +834,7 @@ void dispatcher::enter(batch& work) noexcept {
   if (!work.can_be_left())
     return;
   ++of.callable;
+  in_shared_bursts_ += work.is_burst_;
   // It came although others wait, and nobody may have been there to be called.
   if (somebody_waits())
     attention_[static_cast<std::size_t>(work.priority_)].fetch_add(
@@ -861,8 +862,10 @@ void dispatcher::leave(batch& work) noexcept {
   --of.participants;
   if (work.key())
     --work.key()->in_use;
-  if (work.can_be_left())
-    --of.callable;
+  if (!work.can_be_left())
+    return;
+  --of.callable;
+  in_shared_bursts_ -= work.is_burst_;
 }
 
 // A worker has left, and the batch is listed as it should be: others may have

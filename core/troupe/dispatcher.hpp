@@ -602,8 +602,10 @@ private:
   worker_cell* first_hand_ = nullptr;
   worker_cell* last_hand_ = nullptr;
   std::size_t queued_ = 0;
-  // Bursts whose calls are still coming, the oldest first.
+  // Bursts whose calls are still coming, the oldest first; and how many workers
+  // are in those that they share.
   batch_list open_bursts_;
+  std::uint32_t in_shared_bursts_ = 0;
   // Who took something up last; how many of the latest single calls were tiny,
   // more or less; and whether somebody will look for bursts that are late.
   worker_cell* last_taker_ = nullptr;

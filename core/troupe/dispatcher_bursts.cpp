@@ -100,9 +100,11 @@ bool dispatcher::may_take_calls(
       || subscribed_.load(std::memory_order_relaxed)
       || watched_.load(std::memory_order_relaxed) || trace::active())
     return false;
-  // Workers in the batches of others can be called away.
-  if (std::any_of(classes_.begin(), classes_.end(),
-                  [](const service_class& of) { return of.callable > 0; }))
+  // Workers in larger batches can be called away for each call.
+  std::uint32_t callable = 0;
+  for (auto& of : classes_)
+    callable += of.callable;
+  if (callable > in_shared_bursts_)
     return false;
   return !idle_ || waking_ > 0
          || (last_taker_ && last_taker_->current_.load() != nullptr
@@ -166,7 +168,10 @@ void dispatcher::learn_size(std::chrono::nanoseconds each) noexcept {
 // one at once.
 void dispatcher::share_burst(batch& work, wake_list& to_wake) {
   work.is_private_.store(false, std::memory_order_relaxed);
-  class_of(work).callable += work.can_be_left() ? work.participants_ : 0;
+  if (work.can_be_left()) {
+    class_of(work).callable += work.participants_;
+    in_shared_bursts_ += work.participants_;
+  }
   if (!work.has_unclaimed())
     return;
   if (work.place_ == batch::place::nowhere)
