@@ -287,6 +287,10 @@ void batch::begin_burst() noexcept {
   submitted_at_ = std::chrono::steady_clock::now();
 }
 
+void batch::count_dropped_call(ec why) noexcept {
+  home_->count_dropped_call(why);
+}
+
 void batch::set_size(std::uint32_t size) noexcept {
   size_ = size;
   barrier_.reset(size);

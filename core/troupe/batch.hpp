@@ -303,6 +303,10 @@ protected:
   /// Begins as a burst, whose calls are still coming.
   void begin_burst() noexcept;
 
+  /// Counts a call that never ran or was lost, before who waits for it can hear
+  /// of it.
+  void count_dropped_call(ec why) noexcept;
+
   /// Says how many came. Before anybody claims one.
   void set_size(std::uint32_t size) noexcept;
 

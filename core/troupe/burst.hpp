@@ -39,6 +39,7 @@ public:
     }
     page_->fetch(first_ + index + fetch_distance, first_ + size());
     auto result = page_->at(first_ + index).run(ctx);
+    ctx.cell().count_call(result == run_result::failed);
     end(index);
     ctx.cell().end_request();
     return result;
@@ -57,6 +58,7 @@ private:
       if (over_[i].load(std::memory_order_relaxed))
         continue;
       page_->at(first_ + i).drop(why);
+      count_dropped_call(why->code);
       end(i);
       ++told;
     }

@@ -671,22 +671,26 @@ void dispatcher::account(batch& work) noexcept {
   auto late = work.late();
   // Of a burst, each call counts as a batch.
   auto batches = work.submissions();
-  batches_.fetch_add(batches, std::memory_order_seq_cst);
+  auto& over = work.is_burst_ ? calls_over_ : batches_;
+  over.fetch_add(batches, std::memory_order_seq_cst);
   // One that was cancelled before its start was never here.
   if (work.submitted_at() != std::chrono::steady_clock::time_point{})
     last_over_.store(work.submitted_at() + work.elapsed_,
                      std::memory_order_relaxed);
-  auto& of = counts_[number_of(work.label())];
-  if (counts.succeeded)
-    of.succeeded.fetch_add(counts.succeeded, std::memory_order_release);
-  if (counts.failed)
-    of.failed.fetch_add(counts.failed, std::memory_order_release);
-  if (counts.cancelled)
-    of.cancelled.fetch_add(counts.cancelled, std::memory_order_release);
-  if (counts.expired)
-    of.expired.fetch_add(counts.expired, std::memory_order_release);
-  if (late)
-    of.late.fetch_add(late, std::memory_order_release);
+  // Those of a burst were counted one by one.
+  if (!work.is_burst_) {
+    auto& of = counts_[number_of(work.label())];
+    if (counts.succeeded)
+      of.succeeded.fetch_add(counts.succeeded, std::memory_order_release);
+    if (counts.failed)
+      of.failed.fetch_add(counts.failed, std::memory_order_release);
+    if (counts.cancelled)
+      of.cancelled.fetch_add(counts.cancelled, std::memory_order_release);
+    if (counts.expired)
+      of.expired.fetch_add(counts.expired, std::memory_order_release);
+    if (late)
+      of.late.fetch_add(late, std::memory_order_release);
+  }
   if (subscribed_.load(std::memory_order_relaxed))
     tell_subscribers(work);
   auto before =

@@ -341,6 +341,9 @@ public:
   /// Returns whether all that could serve `work` stand still, as `check` says.
   hang check_hang(const batch& work, const hang_check& check) const noexcept;
 
+  /// Counts a call of a burst that never ran, or was lost with its worker.
+  void count_dropped_call(ec why) noexcept;
+
   /// Counts a batch that is about to be complete, and tells the subscribers.
   void account(batch& work) noexcept;
 
@@ -535,6 +538,12 @@ private:
       announce_room();
   }
 
+  // Counts the batches that are over, whether or not that is accounted for.
+  std::uint64_t over() const noexcept {
+    return batches_.load(std::memory_order_seq_cst)
+           + calls_over_.load(std::memory_order_seq_cst);
+  }
+
   // Counts the batches that were admitted, and those that are over and never
   // were.
   std::uint64_t begun() const noexcept {
@@ -696,6 +705,10 @@ private:
   alignas(64) std::atomic<std::uint64_t> batches_{0};
   std::atomic<std::uint64_t> strangers_{0};
   std::atomic<std::uint64_t> accounted_{0};
+  // As `batches_`, but calls in bursts; and those of them that never ran or
+  // were lost, when they were told.
+  std::atomic<std::uint64_t> calls_over_{0};
+  std::atomic<std::uint64_t> calls_dropped_{0};
   std::atomic<std::uint64_t> not_admitted_{0};
   std::atomic<std::uint64_t> refused_{0};
   // When the last batch was complete.

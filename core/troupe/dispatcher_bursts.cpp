@@ -192,6 +192,13 @@ std::size_t dispatcher::open_calls() const noexcept {
   return result;
 }
 
+void dispatcher::count_dropped_call(ec why) noexcept {
+  auto& of = counts_[label_book::none];
+  auto& n = why == ec::worker_lost ? of.failed : of.cancelled;
+  n.fetch_add(1, std::memory_order_release);
+  calls_dropped_.fetch_add(1, std::memory_order_release);
+}
+
 // Tells of a batch that is complete; of a burst, as of so many batches of one.
 void dispatcher::tell_subscribers(batch& work) noexcept {
   if (!work.is_burst_) {

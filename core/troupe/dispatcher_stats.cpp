@@ -43,10 +43,20 @@ pool_stats dispatcher::stats() const {
     labels[i].expired = counts_[i].expired.load(std::memory_order_acquire);
     labels[i].late = counts_[i].late.load(std::memory_order_acquire);
   }
+  result.batches = batches_.load(std::memory_order_acquire)
+                   + calls_dropped_.load(std::memory_order_acquire);
   std::vector<const worker_record*> records;
   steady_clock::time_point now;
   {
     lock guard{mutex_};
+    auto& unlabelled = labels[label_book::none];
+    for (auto& cell : cells_) {
+      auto succeeded = cell->calls_succeeded_.load(std::memory_order_acquire);
+      auto failed = cell->calls_failed_.load(std::memory_order_acquire);
+      unlabelled.succeeded += succeeded;
+      unlabelled.failed += failed;
+      result.batches += succeeded + failed;
+    }
     now = steady_clock::now();
     result.workers = live_workers();
     result.idle = idle_count_;
@@ -99,7 +109,6 @@ pool_stats dispatcher::stats() const {
   result.age = now - began_;
   result.max_queued = options_.max_queued;
   result.refused = refused_.load(std::memory_order_relaxed);
-  result.batches = batches_.load(std::memory_order_relaxed);
   result.not_admitted = not_admitted_.load(std::memory_order_relaxed);
   for (auto record : records)
     result.busy_time += record->busy_time(now);
@@ -220,9 +229,12 @@ bool dispatcher::add_unfinished(receipt& what) const {
     auto rest = work->unstarted();
     settled = settled && workers.size() + rest <= left && !work->moving();
     workers.resize(std::min<std::size_t>(workers.size(), left));
-    what.cancelled += dropped;
-    auto others = dropped + rest + static_cast<std::uint32_t>(workers.size());
-    what.drained += work->size() - std::min(work->size(), others);
+    // The calls of a burst that are over are counted, each by itself.
+    if (!work->is_burst_) {
+      what.cancelled += dropped;
+      auto others = dropped + rest + static_cast<std::uint32_t>(workers.size());
+      what.drained += work->size() - std::min(work->size(), others);
+    }
     std::move(workers.begin(), workers.end(),
               std::back_inserter(what.still_running));
   }
@@ -232,11 +244,10 @@ bool dispatcher::add_unfinished(receipt& what) const {
 pool_stats dispatcher::settled_stats() const {
   for (auto looks = 1;; ++looks) {
     auto ended = accounted_.load(std::memory_order_seq_cst);
-    auto begun = batches_.load(std::memory_order_seq_cst);
+    auto begun = over();
     auto result = stats();
     // With new batches all the time there may be no better moment.
-    if ((begun == ended && batches_.load(std::memory_order_seq_cst) == ended)
-        || looks >= most_looks)
+    if ((begun == ended && over() == ended) || looks >= most_looks)
       return result;
     std::this_thread::yield();
   }
@@ -246,7 +257,7 @@ receipt dispatcher::write_receipt(const pool_stats& before) const {
   for (auto looks = 1;; ++looks) {
     // A batch that is just being counted would be in no bucket, or in two.
     auto ended = accounted_.load(std::memory_order_seq_cst);
-    if (batches_.load(std::memory_order_seq_cst) == ended) {
+    if (over() == ended) {
       receipt what;
       auto settled = add_unfinished(what);
       auto now = stats();
@@ -256,8 +267,7 @@ receipt dispatcher::write_receipt(const pool_stats& before) const {
       what.cancelled += now.cancelled - before.cancelled + now.expired
                         - before.expired - late
                         - (now.not_admitted - before.not_admitted);
-      if (batches_.load(std::memory_order_seq_cst) == ended
-          && (settled || looks >= most_looks))
+      if (over() == ended && (settled || looks >= most_looks))
         return what;
     }
     std::this_thread::yield();

@@ -151,6 +151,12 @@ public:
                   std::memory_order_relaxed);
   }
 
+  /// Counts a call of a burst, before who waits for it can hear of it.
+  void count_call(bool failed) noexcept {
+    auto& n = failed ? calls_failed_ : calls_succeeded_;
+    n.store(n.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  }
+
   /// Says from which lane of its batch the worker takes its requests; `no_lane`
   /// for none.
   void use_lane(std::uint32_t index) noexcept {
@@ -257,6 +263,8 @@ private:
   // gone by then. When the last one is done, the cell can serve again.
   std::atomic<std::uint32_t> users_{1};
   std::atomic<std::uint32_t> claims_{0};
+  std::atomic<std::uint64_t> calls_succeeded_{0};
+  std::atomic<std::uint64_t> calls_failed_{0};
   std::atomic<std::uint32_t> lane_{no_lane};
   std::atomic<std::uint64_t> thread_{0};
   resource_slot resource_;
