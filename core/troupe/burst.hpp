@@ -1,5 +1,5 @@
-// The batch of single calls that came one by one while all workers were busy
-// with tiny ones: they share what a submission costs.
+// The batch of single calls that came one by one while workers were busy with
+// tiny ones: they share what a submission costs.
 
 #pragma once
 

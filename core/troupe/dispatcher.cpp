@@ -389,7 +389,7 @@ bool dispatcher::take_up(worker_cell& cell, batch& work) {
     serve_idle(others, garbage);
     last_taker_ = &cell;
     look_at_bursts(cell.mark());
-    watch = work.is_private() && begin_watch();
+    watch = work.is_private() && work.size() > 1 && begin_watch();
     // One has taken up all of a single request, and of a burst.
     auto more = work.size() > 1 && !work.is_private();
     while (more && n < 2 && idle_ && work.unclaimed() > 0
@@ -471,7 +471,7 @@ worker_cell::hand_off dispatcher::next_work(worker_cell& cell,
       begin_part(cell, *work, clock_of(cell));
       deal(cell, *work);
       last_taker_ = &cell;
-      watch = work->is_private() && begin_watch();
+      watch = work->is_private() && work->size() > 1 && begin_watch();
     } else
       push_idle(cell);
     look_at_bursts(cell.mark());
