@@ -138,30 +138,38 @@ caf::error failure::to_error() const {
 
 failure_ptr make_failure(ec code, std::string text, bool started,
                          std::string label, int worker) {
-  auto full = with_place(std::move(text), label, {});
-  return std::make_shared<failure_record>(
-      failure_record{code, nullptr, std::move(full), started, std::move(label),
-                     worker, started ? 1u : 0u});
+  auto record = make_ref<failure_record>();
+  record->code = code;
+  record->text = with_place(std::move(text), label, {});
+  record->started = started;
+  record->label = std::move(label);
+  record->worker = worker;
+  record->attempts = started ? 1u : 0u;
+  return record;
 }
 
 failure_ptr make_failure(std::exception_ptr exception, std::string label,
                          int worker, std::string_view worker_name,
                          unsigned attempts, std::string_view tags) {
-  auto code = ec::request_failed;
-  auto text = with_place(describe(exception), label, worker_name);
+  auto record = make_ref<failure_record>();
+  auto& text = record->text;
+  text = with_place(describe(exception), label, worker_name);
   if (attempts > 1)
     text += ", after " + std::to_string(attempts) + " attempts";
   text += tags;
   try {
     std::rethrow_exception(exception);
   } catch (const failure& err) {
-    code = err.code();
+    record->code = err.code();
   } catch (...) {
     // Every other type means that the request failed.
   }
-  return std::make_shared<failure_record>(
-      failure_record{code, std::move(exception), std::move(text), true,
-                     std::move(label), worker, attempts});
+  record->exception = std::move(exception);
+  record->started = true;
+  record->label = std::move(label);
+  record->worker = worker;
+  record->attempts = attempts;
+  return record;
 }
 
 void rethrow(const failure_record& record) {

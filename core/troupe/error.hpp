@@ -13,6 +13,8 @@
 
 #include <caf/fwd.hpp>
 
+#include "troupe/ref_counted.hpp"
+
 namespace troupe {
 
 /// Says why an operation has no value. The first value is 1, since 0 tests as
@@ -100,7 +102,7 @@ private:
 };
 
 /// What a failed request leaves behind, shared by all who want to know.
-struct failure_record {
+struct failure_record final : ref_counted {
   ec code = ec::request_failed;
   /// The request's own exception; null if it has none.
   std::exception_ptr exception;
@@ -112,7 +114,7 @@ struct failure_record {
   unsigned attempts = 0;
 };
 
-using failure_ptr = std::shared_ptr<const failure_record>;
+using failure_ptr = ref_ptr<const failure_record>;
 
 /// Records a failure without an exception.
 failure_ptr make_failure(ec code, std::string text, bool started = false,

@@ -18,7 +18,7 @@ namespace troupe {
 inline failure_ptr label_record(std::string_view label) {
   if (label.empty())
     return nullptr;
-  auto record = std::make_shared<failure_record>();
+  auto record = make_ref<failure_record>();
   record->label = label;
   return record;
 }
