@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "troupe/batch.hpp"
+#include "troupe/fast_clock.hpp"
 #include "troupe/null_function.hpp"
 #include "troupe/worker_cell.hpp"
 
@@ -117,15 +118,14 @@ private:
   friend class settled_calls;
 
   // One look at the clock for each request: where one ends, the next begins.
-  std::chrono::steady_clock::time_point begin_of(std::uint32_t index) const {
-    return next_ == index
-                   && boundary_ != std::chrono::steady_clock::time_point{}
+  fast_clock::time_point begin_of(std::uint32_t index) noexcept {
+    return next_ == index && boundary_ != fast_clock::time_point{}
                ? boundary_
-               : std::chrono::steady_clock::now();
+               : clock_.now();
   }
 
-  std::chrono::steady_clock::time_point end_of(std::uint32_t index) {
-    boundary_ = std::chrono::steady_clock::now();
+  fast_clock::time_point end_of(std::uint32_t index) noexcept {
+    boundary_ = clock_.now();
     next_ = index + 1;
     return boundary_;
   }
@@ -133,8 +133,9 @@ private:
   batch& batch_;
   worker_cell& cell_;
   batch& stopper_;
+  fast_clock clock_;
   // When the request before `next_` ended: that one begins then.
-  std::chrono::steady_clock::time_point boundary_;
+  fast_clock::time_point boundary_;
   std::uint32_t next_ = 0;
 };
 

@@ -51,6 +51,9 @@ struct call_report {
 outcome_state failed_state(const failure_record& record,
                            bool asked_to_stop) noexcept;
 
+template <class T>
+class settled_calls;
+
 /// The part of an outcome that does not depend on the type of the value.
 class outcome_base {
 public:
@@ -120,6 +123,24 @@ protected:
 
   [[noreturn]] void raise() const { rethrow(*record_); }
 
+  // -- for who writes it where it is to be read -------------------------------
+
+  /// Says when and where the call begins.
+  void begin(std::chrono::nanoseconds waited, int worker) noexcept {
+    waited_ = waited;
+    worker_ = worker;
+    attempts_ = 1;
+  }
+
+  /// Says what came of the call, but for its value. Leaves what `begin` has
+  /// said.
+  void end(outcome_state state, failure_ptr record,
+           std::chrono::nanoseconds ran) noexcept {
+    record_ = std::move(record);
+    ran_ = ran;
+    state_ = state;
+  }
+
 private:
   // Of a request with a value: null, or a record that carries its label. A
   // million outcomes pay for one pointer that way.
@@ -175,6 +196,11 @@ public:
   }
 
 private:
+  template <class>
+  friend class settled_calls;
+
+  void put(T&& value) { value_.emplace(std::move(value)); }
+
   void check() const {
     if (!*this)
       this->raise();
@@ -201,6 +227,10 @@ public:
     if (!*this)
       raise();
   }
+
+private:
+  template <class>
+  friend class settled_calls;
 };
 
 /// The outcome of one of several operations, and which one it was.

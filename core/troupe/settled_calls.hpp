@@ -5,7 +5,6 @@
 #pragma once
 
 #include <atomic>
-#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "troupe/fast_clock.hpp"
 #include "troupe/fetch_early.hpp"
 #include "troupe/huge_pages.hpp"
 #include "troupe/light_call.hpp"
@@ -31,7 +31,7 @@ public:
   explicit settled_calls(call_row<T> calls)
       : batch_loop<settled_calls>{static_cast<std::uint32_t>(calls.size())},
         calls_{std::move(calls)},
-        members_{std::make_unique<member[]>(this->size())} {
+        states_{std::make_unique<member_state[]>(this->size())} {
     outcomes_.reserve(this->size());
     advise_huge_pages(outcomes_.data(), this->size() * sizeof(outcome<T>));
     for (std::uint32_t i = 0; i < this->size(); ++i)
@@ -41,17 +41,16 @@ public:
   run_result run_one(std::uint32_t index, context& ctx) noexcept {
     calls_.fetch(index + fetch_distance);
     auto begin = ctx.begin_of(index);
-    auto& mine = members_[index];
+    auto& mine = outcomes_[index];
     // Before it is seen to run.
-    mine.waited = begin - this->submitted_at();
-    mine.worker = ctx.worker();
-    if (leave_waiting(mine, member_state::running) != member_state::waiting) {
+    mine.begin(begin - this->submitted_at(), ctx.worker());
+    if (leave_waiting(index, member_state::running) != member_state::waiting) {
       this->drop({index, index + 1});
       // It is counted, and there is nothing more to be said about it.
       return run_result::again;
     }
     auto result = run(index, begin, ctx);
-    mine.state.store(member_state::ended, std::memory_order_release);
+    state(index).store(member_state::ended, std::memory_order_release);
     ctx.cell().end_request();
     return result;
   }
@@ -62,17 +61,16 @@ public:
   /// Sees to it that the call does not start, unless it has. Returns whether
   /// its outcome is there.
   bool ended(std::uint32_t index) noexcept {
-    auto& that = members_[index];
-    return leave_waiting(that, member_state::dropped) == member_state::ended;
+    return leave_waiting(index, member_state::dropped) == member_state::ended;
   }
 
   /// Returns when and where a call began for which `ended` says no; nothing if
   /// it never will.
-  std::optional<call_report> began(std::uint32_t index) const noexcept {
-    auto& that = members_[index];
-    if (that.state.load(std::memory_order_acquire) == member_state::dropped)
+  std::optional<call_report> began(std::uint32_t index) noexcept {
+    if (state(index).load(std::memory_order_acquire) == member_state::dropped)
       return std::nullopt;
-    return call_report{that.waited, {}, that.worker, 1};
+    auto& that = outcomes_[index];
+    return call_report{that.waited(), {}, that.worker(), 1};
   }
 
   /// Moves out the outcome of a call that has ended.
@@ -87,61 +85,44 @@ public:
 private:
   using member_state = batch::member_state;
 
-  struct member {
-    std::chrono::nanoseconds waited{0};
-    int worker = 0;
-    std::atomic<member_state> state{member_state::waiting};
-  };
+  std::atomic_ref<member_state> state(std::uint32_t index) noexcept {
+    return std::atomic_ref<member_state>{states_[index]};
+  }
 
   // Returns the state before; only if that was `waiting` has it changed.
-  static member_state leave_waiting(member& that, member_state to) noexcept {
+  member_state leave_waiting(std::uint32_t index, member_state to) noexcept {
     auto before = member_state::waiting;
-    that.state.compare_exchange_strong(before, to, std::memory_order_acq_rel);
+    state(index).compare_exchange_strong(before, to, std::memory_order_acq_rel);
     return before;
   }
 
-  run_result run(std::uint32_t index,
-                 std::chrono::steady_clock::time_point begin,
+  run_result run(std::uint32_t index, fast_clock::time_point begin,
                  context& ctx) noexcept {
-    auto& mine = members_[index];
-    auto report = [&] {
-      return call_report{mine.waited, ctx.end_of(index) - begin, mine.worker,
-                         1};
-    };
+    auto& mine = outcomes_[index];
     // It goes as soon as it has run, while it is in the cache.
     auto call = calls_.take(index);
     try {
-      if constexpr (std::is_void_v<T>) {
+      if constexpr (std::is_void_v<T>)
         call->make(ctx);
-        put(index, report(), label_record(this->label()));
-      } else {
-        auto value = call->make(ctx);
-        auto what = report();
-        put(index, std::move(value), what, label_record(this->label()));
-      }
+      else
+        mine.put(call->make(ctx));
+      mine.end(outcome_state::done, label_record(this->label()),
+               ctx.end_of(index) - begin);
       return run_result::value;
     } catch (...) {
       auto why =
           make_failure(std::current_exception(), std::string{this->label()},
                        ctx.cell().id(), ctx.cell().name());
       auto state = failed_state(*why, this->stop_requested());
-      put(index, std::move(why), state, report());
+      mine.end(state, std::move(why), ctx.end_of(index) - begin);
       return run_result::failed;
     }
-  }
-
-  // In its place, since not every value can be assigned.
-  template <class... Ts>
-  void put(std::uint32_t index, Ts&&... xs) noexcept {
-    auto at = &outcomes_[index];
-    std::destroy_at(at);
-    std::construct_at(at, std::forward<Ts>(xs)...);
   }
 
   void destroy_input() noexcept override { calls_ = {}; }
 
   call_row<T> calls_;
-  const std::unique_ptr<member[]> members_;
+  const std::unique_ptr<member_state[]> states_;
   std::vector<outcome<T>> outcomes_;
 };
 

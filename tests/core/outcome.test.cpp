@@ -118,6 +118,6 @@ TEST_CASE("every outcome state has a name", "[outcome]") {
 }
 
 TEST_CASE("a million outcomes are small", "[outcome]") {
-  STATIC_REQUIRE(sizeof(outcome<void>) <= 40);
-  STATIC_REQUIRE(sizeof(outcome<int>) <= 48);
+  STATIC_REQUIRE(sizeof(outcome<void>) <= 32);
+  STATIC_REQUIRE(sizeof(outcome<int>) <= 40);
 }
