@@ -14,8 +14,6 @@ namespace troupe {
 
 namespace {
 
-using std::chrono::steady_clock;
-
 // For how long the counter is trusted. If its pace is known to a ten-thousandth
 // it is wrong by a tenth of a microsecond then.
 constexpr std::chrono::nanoseconds trusted_time = std::chrono::milliseconds{1};
@@ -32,7 +30,7 @@ constexpr double unit = std::uint64_t{1} << 32;
 
 // What clock and counter said at the same time.
 struct reading {
-  steady_clock::time_point time;
+  std::chrono::steady_clock::time_point time;
   std::uint64_t count;
   bool precise;
 
@@ -40,7 +38,7 @@ struct reading {
     reading result{};
     for (auto tries = 0; tries < 3 && !result.precise; ++tries) {
       auto before = fast_clock::count();
-      result.time = steady_clock::now();
+      result.time = std::chrono::steady_clock::now();
       result.count = fast_clock::count();
       result.precise = result.count - before < close_together;
     }
@@ -85,7 +83,7 @@ std::uint64_t pace(const reading& now) noexcept {
 fast_clock::time_point fast_clock::look() noexcept {
   static const auto usable = counter_is_even();
   if (!usable)
-    return steady_clock::now();
+    return std::chrono::steady_clock::now();
   auto now = reading::take();
   // Where the counter was ahead of the clock, that does not show.
   if (auto passed = now.count - looked_at_; passed < 2 * trusted_)
