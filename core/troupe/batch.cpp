@@ -962,9 +962,9 @@ bool batch::share::steal(index_range& started) noexcept {
   // What is in a lane is meant to take `chunk_time`. Its owner will mostly be
   // through before a theft, which costs as much as many tiny requests, is worth
   // it; if a slow request holds the owner up, this is how long the others wait.
-  auto patience = std::chrono::steady_clock::now() + 2 * chunk_time;
+  std::optional<std::chrono::steady_clock::time_point> patience;
   for (;;) {
-    auto patient = std::chrono::steady_clock::now() < patience;
+    auto patient = false;
     auto saw_some = false;
     auto ended = all->moves_ended.load(std::memory_order_seq_cst);
     auto begun = all->moves_begun.load(std::memory_order_seq_cst);
@@ -972,7 +972,12 @@ bool batch::share::steal(index_range& started) noexcept {
       auto& victim = all->lanes[i];
       if (&victim == lane_ || victim.unstarted().empty())
         continue;
-      saw_some = true;
+      if (!std::exchange(saw_some, true)) {
+        auto now = std::chrono::steady_clock::now();
+        if (!patience)
+          patience = now + 2 * chunk_time;
+        patient = now < *patience;
+      }
       if (patient)
         continue;
       if (own_lane() == nullptr) {

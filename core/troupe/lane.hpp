@@ -6,7 +6,9 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <thread>
 
@@ -36,7 +38,7 @@ struct index_range {
 ///             (3) The owner publishes only into an empty lane.
 ///
 /// Source: the protocol of Cilk's deques (Frigo, Leiserson, Randall 1998).
-class alignas(64) lane {
+class alignas(16) lane {
 public:
   // -- the owner's side -------------------------------------------------------
 
@@ -150,6 +152,8 @@ private:
   std::atomic<bool> owned_{false};
   std::atomic<bool> locked_{false};
   const bool asymmetric_ = has_asymmetric_fence();
+  // So that the next one begins in another cache line.
+  std::array<std::byte, 48> apart_;
 };
 
 } // namespace troupe
