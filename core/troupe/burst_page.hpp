@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 
 #include "troupe/error.hpp"
 #include "troupe/fetch_early.hpp"
@@ -73,7 +74,8 @@ public:
   /// Adds the call that was made there. Returns false if no burst has it.
   bool append(burst_call& made, std::size_t bytes) noexcept {
     used_ += (bytes + alignment - 1) / alignment * alignment;
-    calls_[count()] = &made;
+    offsets_[count()] = static_cast<std::uint16_t>(
+        reinterpret_cast<std::byte*>(&made) - memory_.data());
     return (word_.fetch_add(1, std::memory_order_acq_rel) & open_bit) != 0;
   }
 
@@ -105,13 +107,16 @@ public:
     return unwanted_.load(std::memory_order_relaxed);
   }
 
-  burst_call& at(std::uint32_t index) const noexcept { return *calls_[index]; }
+  burst_call& at(std::uint32_t index) noexcept {
+    return *std::launder(
+        reinterpret_cast<burst_call*>(&memory_[offsets_[index]]));
+  }
 
   /// Has the processor fetch a call that may be wanted soon. `end`: how many
   /// calls of the page the caller may look at.
   void fetch(std::uint32_t index, std::uint32_t end) const noexcept {
     if (index < end)
-      fetch_early(calls_[index], call_bytes);
+      fetch_early(&memory_[offsets_[index]], call_bytes);
   }
 
   /// Says that these calls are over.
@@ -138,12 +143,13 @@ private:
   static constexpr std::size_t call_bytes = 72;
 
   // What is left of a page of memory, without what derived classes add.
-  static constexpr std::size_t room = op_memory::page_bytes - 832;
+  static constexpr std::size_t room = op_memory::page_bytes - 448;
 
   std::atomic<std::uint32_t> word_{0};
   std::uint32_t used_ = 0;
   std::atomic<bool> unwanted_{false};
-  std::array<burst_call*, capacity> calls_;
+  // Where the calls are.
+  std::array<std::uint16_t, capacity> offsets_;
   // Written by workers, and in a cache line of its own.
   std::array<std::byte, 64> before_;
   std::atomic<std::uint64_t> ended_{0};

@@ -23,7 +23,7 @@ public:
   static constexpr std::size_t largest_block = 512;
 
   /// The size of a page: a block for many small objects.
-  static constexpr std::size_t page_bytes = std::size_t{6} << 10;
+  static constexpr std::size_t page_bytes = std::size_t{5} << 10;
 
   /// How much of what is free `trim` leaves. A guess.
   static constexpr std::size_t kept_bytes = std::size_t{16} << 20;
