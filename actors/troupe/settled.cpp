@@ -1,5 +1,6 @@
 #include "troupe/settled.hpp"
 
+#include <algorithm>
 #include <chrono>
 
 #include "troupe/batch.hpp"
@@ -101,7 +102,9 @@ settled_state::look_at(batch& group, std::optional<call_report> began,
             outcome_state::never_started,
             {.waited = elapsed}};
   }
-  call_report so_far{began->waited, elapsed - began->waited, began->worker, 1};
+  // When it began was read from another clock.
+  auto ran = std::max(elapsed - began->waited, std::chrono::nanoseconds{0});
+  call_report so_far{began->waited, ran, began->worker, 1};
   if (partly())
     return {labelled(still_running_, label), outcome_state::still_running,
             so_far};

@@ -5,8 +5,10 @@
 
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -331,6 +333,9 @@ private:
     // must not conclude from empty lanes that nothing is left.
     std::atomic<std::uint32_t> moves_begun{0};
     std::atomic<std::uint32_t> moves_ended{0};
+
+    // The lanes may stand right behind it.
+    std::array<std::byte, 64> apart;
   };
 
   const key_limit* wanted_key() const noexcept;

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <new>
 
 #include "troupe/error.hpp"
@@ -144,6 +145,8 @@ private:
 
   // What is left of a page of memory, without what derived classes add.
   static constexpr std::size_t room = op_memory::page_bytes - 448;
+
+  static_assert(room <= std::numeric_limits<std::uint16_t>::max());
 
   std::atomic<std::uint32_t> word_{0};
   std::uint32_t used_ = 0;

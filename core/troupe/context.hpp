@@ -133,7 +133,8 @@ private:
   batch& batch_;
   worker_cell& cell_;
   batch& stopper_;
-  fast_clock clock_;
+  // The submitter has looked at steady_clock itself.
+  fast_clock clock_{batch_.submitted_at()};
   // When the request before `next_` ended: that one begins then.
   fast_clock::time_point boundary_;
   std::uint32_t next_ = 0;

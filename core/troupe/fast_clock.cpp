@@ -1,8 +1,7 @@
 #include "troupe/fast_clock.hpp"
 
-#include <algorithm>
 #include <array>
-#include <atomic>
+#include <iterator>
 #include <string_view>
 
 #include <fcntl.h>
@@ -14,41 +13,19 @@ namespace troupe {
 
 namespace {
 
-// For how long the counter is trusted. If its pace is known to a ten-thousandth
-// it is wrong by a tenth of a microsecond then.
-constexpr std::chrono::nanoseconds trusted_time = std::chrono::milliseconds{1};
+// How far apart two readings are that tell the pace: much longer than it takes
+// to read, and not so long that the machine may have slept in between.
+constexpr std::chrono::nanoseconds least_apart = std::chrono::milliseconds{10};
+constexpr std::chrono::nanoseconds most_apart = std::chrono::seconds{1};
 
-// How far apart two readings are, at least, that tell the pace.
-constexpr std::chrono::nanoseconds measured_time =
-    std::chrono::milliseconds{10};
+// From 20 GHz to 100 MHz. What is beyond is no pace: the machine has slept, or
+// the counter has begun anew.
+constexpr double fastest = 0.05 * counter_pace::unit;
+constexpr double slowest = 10 * counter_pace::unit;
 
-// What passes between two looks at the counter unless something came between:
-// some microseconds, whatever the processor.
-constexpr std::uint64_t close_together = 10'000;
+} // namespace
 
-constexpr double unit = std::uint64_t{1} << 32;
-
-// What clock and counter said at the same time.
-struct reading {
-  std::chrono::steady_clock::time_point time;
-  std::uint64_t count;
-  bool precise;
-
-  static reading take() noexcept {
-    reading result{};
-    for (auto tries = 0; tries < 3 && !result.precise; ++tries) {
-      auto before = fast_clock::count();
-      result.time = std::chrono::steady_clock::now();
-      result.count = fast_clock::count();
-      result.precise = result.count - before < close_together;
-    }
-    return result;
-  }
-};
-
-const reading at_start = reading::take();
-
-bool counter_is_even() noexcept {
+bool this_machine::counts_evenly() noexcept {
 #if defined(__x86_64__)
   unique_fd file{
       open("/sys/devices/system/clocksource/clocksource0/current_clocksource",
@@ -61,42 +38,22 @@ bool counter_is_even() noexcept {
 #endif
 }
 
-// Returns how many nanoseconds a count is, times 2^32; 0 as long as that is not
-// known.
-std::uint64_t pace(const reading& now) noexcept {
-  static std::atomic<std::uint64_t> known{0};
-  if (auto result = known.load(std::memory_order_relaxed))
-    return result;
-  auto passed = now.time - at_start.time;
-  if (!at_start.precise || !now.precise || passed < measured_time)
-    return 0;
-  auto counted = now.count - at_start.count;
-  auto result =
-      static_cast<std::uint64_t>(static_cast<double>(passed.count())
-                                 / static_cast<double>(counted) * unit);
-  known.store(result, std::memory_order_relaxed);
-  return result;
-}
-
-} // namespace
-
-fast_clock::time_point fast_clock::look() noexcept {
-  static const auto usable = counter_is_even();
-  if (!usable)
-    return std::chrono::steady_clock::now();
-  auto now = reading::take();
-  // Where the counter was ahead of the clock, that does not show.
-  if (auto passed = now.count - looked_at_; passed < 2 * trusted_)
-    now.time = std::max(now.time, time_ + span(passed));
-  time_ = now.time;
-  looked_at_ = now.count;
-  pace_ = now.precise ? pace(now) : 0;
-  trusted_ =
-      pace_ == 0
-          ? 0
-          : static_cast<std::uint64_t>(static_cast<double>(trusted_time.count())
-                                       * unit / static_cast<double>(pace_));
-  return time_;
+std::uint64_t counter_pace::learn(const clock_reading& now) noexcept {
+  if (!busy_.exchange(true, std::memory_order_acquire)) {
+    auto passed = now.time - before_.time;
+    if (passed > most_apart || passed.count() < 0 || !before_.precise) {
+      before_ = now;
+    } else if (passed >= least_apart) {
+      auto pace = static_cast<double>(passed.count())
+                  / static_cast<double>(now.count - before_.count) * unit;
+      if (pace >= fastest && pace <= slowest)
+        known_.store(static_cast<std::uint64_t>(pace),
+                     std::memory_order_relaxed);
+      before_ = now;
+    }
+    busy_.store(false, std::memory_order_release);
+  }
+  return known_.load(std::memory_order_relaxed);
 }
 
 } // namespace troupe

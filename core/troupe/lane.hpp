@@ -152,8 +152,11 @@ private:
   std::atomic<bool> owned_{false};
   std::atomic<bool> locked_{false};
   const bool asymmetric_ = has_asymmetric_fence();
-  // So that the next one begins in another cache line.
+  // So that the next one begins in another cache line; what is before it in
+  // this one fits into 16 bytes.
   std::array<std::byte, 48> apart_;
 };
+
+static_assert(sizeof(lane) >= 64);
 
 } // namespace troupe

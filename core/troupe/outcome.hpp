@@ -125,17 +125,17 @@ protected:
 
   // -- for who writes it where it is to be read -------------------------------
 
-  /// Says when and where the call begins.
-  void begin(std::chrono::nanoseconds waited, int worker) noexcept {
+  /// Says when and where the call begins. That may be read from then on.
+  void begin_call(std::chrono::nanoseconds waited, int worker) noexcept {
     waited_ = waited;
     worker_ = worker;
     attempts_ = 1;
   }
 
-  /// Says what came of the call, but for its value. Leaves what `begin` has
-  /// said.
-  void end(outcome_state state, failure_ptr record,
-           std::chrono::nanoseconds ran) noexcept {
+  /// Says what came of the call, but for its value. Does not touch what
+  /// `begin_call` has said.
+  void end_call(outcome_state state, failure_ptr record,
+                std::chrono::nanoseconds ran) noexcept {
     record_ = std::move(record);
     ran_ = ran;
     state_ = state;
@@ -200,6 +200,8 @@ private:
   friend class settled_calls;
 
   void put(T&& value) { value_.emplace(std::move(value)); }
+
+  void drop_value() noexcept { value_.reset(); }
 
   void check() const {
     if (!*this)

@@ -1,6 +1,7 @@
 // Intrusive reference counting for objects that threads pass to each other
-// without an owner: batches, events, the queue of a pool. std::shared_ptr would
-// cost a second word in each list node and a control block in each request.
+// without an owner: batches, events, failures, the queue of a pool.
+// std::shared_ptr would cost a second word in each list node and a control
+// block in each request.
 
 #pragma once
 

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,8 +24,12 @@ namespace troupe {
 
 /// One request per call. One that fails does not concern the others.
 ///
-/// Invariant: an outcome belongs to the worker that runs its call until its
-///            state is `ended`, and then to who collects.
+/// Invariants: (1) An outcome belongs to the worker that has claimed its call
+///                 until its state is `ended`, and then to who collects.
+///             (2) While the state is `running`, all may read when and where
+///                 the call began: that is not written any more.
+///             (3) Of a call that was dropped the outcome says nothing, and
+///                 nobody reads it.
 /// `T` can be moved without an exception.
 template <class T>
 class settled_calls final : public batch_loop<settled_calls<T>> {
@@ -43,7 +49,7 @@ public:
     auto begin = ctx.begin_of(index);
     auto& mine = outcomes_[index];
     // Before it is seen to run.
-    mine.begin(begin - this->submitted_at(), ctx.worker());
+    mine.begin_call(begin - this->submitted_at(), ctx.worker());
     if (leave_waiting(index, member_state::running) != member_state::waiting) {
       this->drop({index, index + 1});
       // It is counted, and there is nothing more to be said about it.
@@ -106,15 +112,17 @@ private:
         call->make(ctx);
       else
         mine.put(call->make(ctx));
-      mine.end(outcome_state::done, label_record(this->label()),
-               ctx.end_of(index) - begin);
+      auto ran = ctx.end_of(index) - begin;
+      mine.end_call(outcome_state::done, label_record(this->label()), ran);
       return run_result::value;
     } catch (...) {
+      if constexpr (!std::is_void_v<T>)
+        mine.drop_value();
       auto why =
           make_failure(std::current_exception(), std::string{this->label()},
                        ctx.cell().id(), ctx.cell().name());
-      auto state = failed_state(*why, this->stop_requested());
-      mine.end(state, std::move(why), ctx.end_of(index) - begin);
+      auto how = failed_state(*why, this->stop_requested());
+      mine.end_call(how, std::move(why), ctx.end_of(index) - begin);
       return run_result::failed;
     }
   }

@@ -150,6 +150,25 @@ TEST_CASE("a settled call says how long it waited and how long it ran",
   CHECK(all[1].worker() == 1);
 }
 
+TEST_CASE("a settled call that fails says when and where it ran, too",
+          "[settled]") {
+  test::actor_world world;
+  troupe::pool pool{world.sys, pool_options{.workers = 1}};
+  auto nap_and_fail = [] {
+    std::this_thread::sleep_for(20ms);
+    throw std::runtime_error{"it broke"};
+  };
+  std::vector<operation<void>> ops;
+  ops.push_back(pool.run(nap_and_fail));
+  ops.push_back(pool.run(nap_and_fail));
+  auto all = troupe::gather_settled(std::move(ops)).get();
+  CHECK(all[1].state() == outcome_state::failed);
+  CHECK(all[1].waited() >= 20ms);
+  CHECK(all[1].ran() >= 20ms);
+  CHECK(all[1].worker() == 1);
+  CHECK(all[1].attempts() == 1);
+}
+
 TEST_CASE("a cancelled gather_settled yields an outcome for each",
           "[settled]") {
   auto how = GENERATE(way::get, way::then, way::co_await_);
@@ -371,6 +390,20 @@ TEST_CASE("settled calls take what is set for each of them", "[settled]") {
   }
 }
 
+TEST_CASE("a value that cannot be assigned is settled, too", "[settled]") {
+  struct fixed {
+    const int number;
+  };
+  test::actor_world world;
+  troupe::pool pool{world.sys, pool_options{.workers = 1}};
+  std::vector<operation<fixed>> ops;
+  for (int i = 0; i < 3; ++i)
+    ops.push_back(pool.run([i] { return fixed{i}; }));
+  auto outcomes = troupe::gather_settled(std::move(ops)).get();
+  REQUIRE(outcomes.size() == 3);
+  CHECK(outcomes[2].value().number == 2);
+}
+
 TEST_CASE("a value whose move may throw is settled, too", "[settled]") {
   struct fragile {
     explicit fragile(int x) : number{x} {}
@@ -411,7 +444,12 @@ TEST_CASE("outcomes at a deadline are whole, and count what ran", "[settled]") {
     auto all = troupe::gather_settled(std::move(ops)).timeout(1s).get();
     mover.join();
     pool.shutdown().get();
-    for (std::size_t i = 0; i < 400; ++i)
+    for (std::size_t i = 0; i < 400; ++i) {
+      auto ran_at_all = all[i].state() != outcome_state::never_started;
+      REQUIRE(all[i].attempts() == (ran_at_all ? 1 : 0));
+      REQUIRE((all[i].worker() > 0) == ran_at_all);
+      REQUIRE(all[i].waited() >= 0ns);
+      REQUIRE(all[i].ran() >= 0ns);
       switch (all[i].state()) {
       case outcome_state::done:
         REQUIRE(all[i].value()
@@ -425,6 +463,7 @@ TEST_CASE("outcomes at a deadline are whole, and count what ran", "[settled]") {
         REQUIRE(all[i].state() == outcome_state::still_running);
         REQUIRE((*ran)[i] == 1);
       }
+    }
   }
 }
 

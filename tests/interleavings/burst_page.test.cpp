@@ -18,15 +18,26 @@ using troupe::burst_page;
 
 namespace {
 
+class no_call final : public burst_call {
+public:
+  troupe::run_result run(troupe::context&) noexcept override {
+    return troupe::run_result{};
+  }
+  void drop(const troupe::failure_ptr&) noexcept override {}
+  void deliver() override {}
+  troupe::failure_ptr discard() noexcept override { return nullptr; }
+};
+
 /// A page without calls that could be made: only their numbers count.
 class numbered_page final : public burst_page {
 public:
-  explicit numbered_page(std::uint32_t calls) : times_(calls) {}
+  explicit numbered_page(std::uint32_t calls)
+      : none_{*::new (room_for(sizeof(no_call))) no_call}, times_(calls) {}
 
   /// Adds a call, as an actor does; `open` stands for the dispatcher's list,
   /// under its lock.
   void add() {
-    if (append(*none_, 0))
+    if (append(none_, 0))
       return;
     std::lock_guard guard{lock_};
     first_ = count() - 1;
@@ -70,7 +81,8 @@ private:
       explore::fail("the page was signalled twice");
   }
 
-  burst_call* none_ = nullptr;
+  // In the place of each.
+  burst_call& none_;
   explore::mutex lock_;
   bool is_open_ = false;
   std::uint32_t first_ = 0;
