@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include <caf/actor_registry.hpp>
 #include <caf/all.hpp>
 #include <caf/binary_deserializer.hpp>
 #include <caf/binary_serializer.hpp>
@@ -185,9 +186,25 @@ public:
   threaded(caf::actor_config& cfg, caf::scheduled_actor** self, Ts&&... xs)
       : Actor{cfg, std::forward<Ts>(xs)...} {
     *self = this;
+#if TROUPE_CAF_1
+    // Runs while it is counted, too.
+    this->attach_functor([this](const caf::error&) {
+      this->home_system().registry().inc_running();
+    });
+#endif
   }
 
-#if !TROUPE_CAF_1
+#if TROUPE_CAF_1
+  // CAF 1 counts an actor out before it gives up the thread and calls
+  // `on_exit`. Once nobody is counted, the end of the system waits for the
+  // threads that there are; one that `on_exit` asks for later would begin in a
+  // system that is gone. So the actor is counted once more until it is through.
+  void on_cleanup(const caf::error& why) override {
+    auto& counted = this->home_system().registry();
+    Actor::on_cleanup(why);
+    counted.dec_running();
+  }
+#else
   // CAF 0.17 counts an actor out first and tells its clock of the end after
   // that. Once nobody is counted, the end of the system stops the clock, whose
   // ring has room for 63: then the threads of further actors would wait there

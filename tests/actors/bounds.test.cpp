@@ -110,6 +110,22 @@ public:
 
 #endif
 
+/// Passes a gate at its end.
+class slow_leaver : public caf::event_based_actor {
+public:
+  slow_leaver(caf::actor_config& cfg, test::gate& door)
+      : caf::event_based_actor{cfg}, door_{door} {}
+
+  caf::behavior make_behavior() override {
+    return caf::behavior{[](int) {}};
+  }
+
+  void on_exit() override { door_.pass(); }
+
+private:
+  test::gate& door_;
+};
+
 } // namespace
 
 // -- what a million submissions cost ------------------------------------------
@@ -351,6 +367,22 @@ TEST_CASE("a system with a hundred pools leaves nothing behind", "[bounds]") {
   CHECK(seen["descriptors"] == 0);
   if (memory_counts)
     CHECK(seen["grown"] < 20'000);
+}
+
+// Else the system might end first, and what the actor spawns at its end would
+// run in one that is gone.
+TEST_CASE("an actor on a thread counts as running until its on_exit is through",
+          "[bounds]") {
+  test::gate door;
+  test::actor_world world;
+  test::open_at_exit release{door};
+  auto who =
+      troupe::compat::spawn_thread<slow_leaver>(world.sys, "a test", door);
+  caf::anon_send_exit(who, caf::exit_reason::user_shutdown);
+  door.wait_for_arrivals();
+  CHECK(world.sys.registry().running() == 1);
+  door.open();
+  world.sys.registry().await_running_count_equal(0);
 }
 
 #if !TROUPE_CAF_1

@@ -156,7 +156,8 @@ struct outage {
   std::atomic<int> open{0};
   test::manual_time time;
 
-  pool_options options(std::size_t workers) {
+  pool_options options(std::size_t workers,
+                       std::chrono::nanoseconds patience = 30s) {
     pool_options result{.workers = workers};
     result.clock = time.clock;
     result.resource = troupe::make_resource<connection>(
@@ -169,7 +170,7 @@ struct outage {
                           },
                           [this](connection&) { --open; })
                           .backoff(1s, 1s)
-                          .give_up_after(30s);
+                          .give_up_after(patience);
     return result;
   }
 
@@ -192,7 +193,9 @@ TEST_CASE("a worker that cannot open its resource takes its request when it "
           "[worker]") {
   outage down;
   test::actor_world world;
-  troupe::pool pool{world.sys, down.options(1)};
+  // The clock is moved on until the worker has tried again, however long it
+  // takes until the worker gets a processor.
+  troupe::pool pool{world.sys, down.options(1, 10'000h)};
   auto waiting = pool.run(use).start();
   for (int i = 1; i <= 3; ++i) {
     while (down.tries < i)
