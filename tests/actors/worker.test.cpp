@@ -195,7 +195,7 @@ TEST_CASE("a worker that cannot open its resource takes its request when it "
   test::actor_world world;
   // The clock is moved on until the worker has tried again, however long it
   // takes until the worker gets a processor.
-  troupe::pool pool{world.sys, down.options(1, 10'000h)};
+  troupe::pool pool{world.sys, down.options(1, 8'000h)};
   auto waiting = pool.run(use).start();
   for (int i = 1; i <= 3; ++i) {
     while (down.tries < i)
