@@ -224,11 +224,11 @@ void port::signal() noexcept {
 }
 
 void port::add(port_waiter& waiter) {
+  begin_outstanding();
   waiter.next_ = waiters_;
   if (waiters_)
     waiters_->prev_ = &waiter;
   waiters_ = &waiter;
-  begin_outstanding();
 }
 
 void port::remove(port_waiter& waiter) noexcept {
@@ -240,12 +240,12 @@ void port::remove(port_waiter& waiter) noexcept {
 }
 
 void port::add(port_resident& resident) {
+  begin_outstanding();
   resident.next_ = residents_;
   if (residents_)
     residents_->prev_ = &resident;
   residents_ = &resident;
   resident.linked_ = true;
-  begin_outstanding();
 }
 
 void port::remove(port_resident& resident) noexcept {
@@ -266,11 +266,12 @@ port_page& port::page_for(const home_share& pool, std::size_t bytes) {
   return *page_;
 }
 
+// If there is no memory to expect a response with, nothing is counted.
 void port::begin_outstanding() {
-  if (outstanding_++ == 0)
-    ref();
   if (!expecting_ && !draining_ && self_)
     expect();
+  if (outstanding_++ == 0)
+    ref();
 }
 
 void port::end_outstanding() noexcept {
@@ -280,7 +281,6 @@ void port::end_outstanding() noexcept {
 
 // Expects the next response. What was posted before is signalled right away.
 void port::expect() {
-  expecting_ = true;
   {
     std::lock_guard guard{target_->mutex};
     target_->id = compat::expect_response(
@@ -288,6 +288,7 @@ void port::expect() {
                    [keep = ref_ptr<port>{this}](wake_atom) { keep->drain(); }});
     target_->actor = caf::strong_actor_ptr{self_->ctrl()};
   }
+  expecting_ = true;
   signalled_.store(false, std::memory_order_seq_cst);
   if (posted_.load(std::memory_order_seq_cst) != nullptr
       && !signalled_.exchange(true, std::memory_order_seq_cst))

@@ -881,7 +881,7 @@ batch::share::share(batch& owner, worker_cell& cell, bool nested) noexcept
   if constexpr (measured) {
     label_ = cell.home().number_of(owner.label());
     if (!nested)
-      cell.record().begin(mark_);
+      cell.record().begin(mark_, cell.home().live_workers());
   }
   // A single request cannot be interrupted.
   if (owner.size() == 1 || nested)

@@ -20,6 +20,9 @@ namespace {
 constexpr std::chrono::nanoseconds first_gap = std::chrono::milliseconds{2};
 constexpr std::chrono::nanoseconds longest_gap = std::chrono::milliseconds{256};
 
+// That holds for so many workers; more take no more samples together.
+constexpr std::uint32_t enough_workers = 8;
+
 std::int64_t ticks(worker_record::time_point when) noexcept {
   return when.time_since_epoch().count();
 }
@@ -88,7 +91,8 @@ worker_record::~worker_record() {
 
 // -- the worker's side --------------------------------------------------------
 
-void worker_record::begin(time_point now) noexcept {
+void worker_record::begin(time_point now, std::uint32_t workers) noexcept {
+  shared_by_ = std::max(1u, workers / enough_workers);
   mark_.store(ticks(now), std::memory_order_release);
   if (now >= next_sample_) {
     next_sample_ = now + gap_;
@@ -200,7 +204,8 @@ std::chrono::nanoseconds worker_record::end_sample(std::uint8_t label,
   add(record->computed, computed.count());
   add(record->sampled, wall.count());
   gap_ = std::clamp(std::chrono::nanoseconds{record->sampled.load()}, first_gap,
-                    longest_gap);
+                    longest_gap)
+         * shared_by_;
   next_sample_ = std::min(next_sample_, now + gap_);
   return demand;
 }

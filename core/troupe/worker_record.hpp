@@ -56,8 +56,9 @@ public:
 
   // -- the worker's side ------------------------------------------------------
 
-  /// The worker begins with requests.
-  void begin(time_point now) noexcept;
+  /// The worker begins with requests. Of many workers, each looks less often
+  /// how it computes: they do much the same.
+  void begin(time_point now, std::uint32_t workers = 1) noexcept;
 
   /// The worker has spent its time on requests of the label, up to now, and
   /// goes on. Returns whether there is more known now of how it computes.
@@ -122,6 +123,8 @@ private:
   std::atomic<std::int64_t> busy_{0};
   std::atomic<std::uint64_t> returned_{0};
   bool sampling_ = false;
+  // By how much samples are further apart, since others take some, too.
+  std::uint32_t shared_by_ = 1;
   // How far samples are apart, and how long each of a long stay is.
   std::chrono::nanoseconds gap_;
   time_point next_sample_;

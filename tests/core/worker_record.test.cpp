@@ -112,6 +112,22 @@ TEST_CASE("the more is known of a label, the less often it is measured",
   CHECK(samples_in(26s) == 100);
 }
 
+TEST_CASE("of many workers each is measured less often", "[worker_record]") {
+  // As eight of 64 would be.
+  worker_record record;
+  auto at = time_point{100s};
+  auto samples_in = [&](std::chrono::seconds span) {
+    auto before = record.find(load) ? record.find(load)->sampled.load() : 0;
+    for (auto end = at + span; at < end; at += 10ms) {
+      record.begin(at, 64);
+      record.end(load, at + 8ms);
+    }
+    return (record.find(load)->sampled - before) / 8'000'000;
+  };
+  samples_in(100s);
+  CHECK(samples_in(205s) == 100);
+}
+
 TEST_CASE(
     "of a label of which nothing is known, the next stay is measured soon",
     "[worker_record]") {
