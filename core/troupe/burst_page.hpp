@@ -53,8 +53,9 @@ public:
   /// As many as have a bit in a word.
   static constexpr std::uint32_t capacity = 64;
 
-  /// The largest call that fits, and how it is aligned.
-  static constexpr std::size_t largest_call = 512;
+  /// The largest call that fits, so that a page has ten at least; and how it is
+  /// aligned.
+  static constexpr std::size_t largest_call = 464;
   static constexpr std::size_t alignment = alignof(void*);
 
   burst_page() = default;
@@ -147,6 +148,7 @@ private:
   static constexpr std::size_t room = op_memory::page_bytes - 448;
 
   static_assert(room <= std::numeric_limits<std::uint16_t>::max());
+  static_assert(room >= 10 * largest_call);
 
   std::atomic<std::uint32_t> word_{0};
   std::uint32_t used_ = 0;

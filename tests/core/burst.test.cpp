@@ -219,7 +219,7 @@ TEST_CASE("a page is full when its memory is used up", "[burst]") {
     page->append(*::new (place) test_call{mine}, burst_page::largest_call);
     ++n;
   }
-  CHECK(n >= 8);
+  CHECK(n >= 10);
   CHECK(n < burst_page::capacity);
   for (std::size_t i = 1; i < places.size(); ++i)
     CHECK(places[i] - places[i - 1]

@@ -79,7 +79,7 @@ basic_fast_clock<Machine> trained_clock() {
 }
 
 // What clock and counter may differ by when they are read one after the other.
-constexpr auto tolerated = 50us;
+constexpr auto tolerated = 20us;
 
 /// A fast clock that runs ahead by a hundredth.
 class hasty_clock {
