@@ -6,6 +6,7 @@
 
 #include "actor_ways.hpp"
 #include "gate.hpp"
+#include "mail.hpp"
 #include "manual_clock.hpp"
 #include "turnstile.hpp"
 
@@ -37,15 +38,6 @@ void look(troupe::testing::manual_clock& clock) {
   clock.wait_for_timer_in(interval);
   clock.advance(interval);
   clock.wait_for_timer_in(interval);
-}
-
-/// Returns when the coordinator has read what it was told before.
-void catch_up(const troupe::pool& pool, caf::actor_system& sys) {
-  caf::scoped_actor self{sys};
-  troupe::compat::ask(self, pool.actor(), troupe::compat::forever,
-                      troupe::stats_atom_v)
-      .receive([](const troupe::pool_stats&) {},
-               [](const caf::error&) { FAIL("the pool has ended"); });
 }
 
 /// A pool whose requests all wait for a service. What that gets done in an
@@ -292,7 +284,7 @@ TEST_CASE("a pool that sizes itself sets no timer while it has nothing to do",
   options.clock = time.clock;
   troupe::pool pool{world.sys, options};
   CHECK(pool.options().workers == 2);
-  catch_up(pool, world.sys);
+  REQUIRE(test::catch_up(world.sys, pool));
   CHECK(time.clock->timers() == 0);
   for (auto round = 0; round < 3; ++round) {
     test::gate door;
@@ -306,7 +298,7 @@ TEST_CASE("a pool that sizes itself sets no timer while it has nothing to do",
     while (pool.stats().idle < 2)
       std::this_thread::yield();
     time.clock->advance(interval);
-    catch_up(pool, world.sys);
+    REQUIRE(test::catch_up(world.sys, pool));
     CHECK(time.clock->timers() == 0);
   }
 }

@@ -3,6 +3,7 @@
 
 #include "actor_ways.hpp"
 #include "gate.hpp"
+#include "mail.hpp"
 #include "manual_clock.hpp"
 
 #include <catch2/catch.hpp>
@@ -21,18 +22,6 @@ using test::way;
 using troupe::ec;
 using troupe::pool_options;
 
-namespace {
-
-/// Returns when the coordinator has read what it was told before.
-void catch_up(caf::actor_system& sys, const troupe::pool& pool) {
-  caf::scoped_actor self{sys};
-  troupe::compat::ask(self, pool.actor(), troupe::compat::forever,
-                      troupe::stats_atom_v)
-      .receive([](const troupe::pool_stats&) {}, [](const caf::error&) {});
-}
-
-} // namespace
-
 TEST_CASE("shutdown waits for what was admitted and counts it", "[shutdown]") {
   auto how = GENERATE(way::get, way::then, way::co_await_);
   CAPTURE(how);
@@ -45,7 +34,7 @@ TEST_CASE("shutdown waits for what was admitted and counts it", "[shutdown]") {
   door.wait_for_arrivals();
   auto result = hear(how, world.sys, [&](auto*) {
     auto op = pool.shutdown().start();
-    catch_up(world.sys, pool);
+    test::catch_up(world.sys, pool);
     door.open();
     return op;
   });
@@ -84,9 +73,9 @@ TEST_CASE("a shutdown that runs out of time cancels the queue and names what "
   for (int i = 0; i < 3; ++i)
     queued.push_back(pool.run([] {}).start());
   auto end = pool.shutdown(30s).start();
-  catch_up(world.sys, pool);
+  REQUIRE(test::catch_up(world.sys, pool));
   clock->advance(29s);
-  catch_up(world.sys, pool);
+  REQUIRE(test::catch_up(world.sys, pool));
   clock->advance(1s);
   auto what = end.get();
   CHECK(what.drained == 0);
@@ -109,7 +98,7 @@ TEST_CASE("a second shutdown gets the same receipt", "[shutdown]") {
   door.wait_for_arrivals();
   auto first = pool.shutdown(1h).start();
   auto second = pool.shutdown(2h).start();
-  catch_up(world.sys, pool);
+  REQUIRE(test::catch_up(world.sys, pool));
   door.open();
   CHECK(first.get().drained == 1);
   CHECK(second.get().drained == 1);
@@ -147,7 +136,7 @@ TEST_CASE("requests of a draining pool may still submit their own",
                    .start();
   door.wait_for_arrivals();
   auto end = pool.shutdown().start();
-  catch_up(world.sys, pool);
+  REQUIRE(test::catch_up(world.sys, pool));
   CHECK(failure_code([&] { pool.run([] {}).get(); }) == ec::pool_stopped);
   door.open();
   CHECK(outer.get() == 7);

@@ -32,14 +32,6 @@ using troupe::stuck_request;
 
 namespace {
 
-/// Returns when the coordinator has read what it was told before.
-void catch_up(caf::actor_system& sys, const troupe::pool& pool) {
-  caf::scoped_actor self{sys};
-  troupe::compat::ask(self, pool.actor(), troupe::compat::forever,
-                      troupe::stats_atom_v)
-      .receive([](const troupe::pool_stats&) {}, [](const caf::error&) {});
-}
-
 /// A pool whose calls may run for ten seconds of a clock moved by hand.
 struct guarded_world {
   explicit guarded_world(std::size_t workers, std::size_t spares)
@@ -57,12 +49,12 @@ struct guarded_world {
   /// Moves the time, and returns when the pool has looked at its workers.
   void advance(std::chrono::nanoseconds by) {
     // So that the timer is set that is to become due.
-    catch_up(world.sys, pool);
+    REQUIRE(test::catch_up(world.sys, pool));
     time.clock->advance(by);
     // It may have looked while the time was on its way, and have set a timer
     // that was due by then: so it looks once more.
-    catch_up(world.sys, pool);
-    catch_up(world.sys, pool);
+    REQUIRE(test::catch_up(world.sys, pool));
+    REQUIRE(test::catch_up(world.sys, pool));
   }
 
   test::manual_time time;

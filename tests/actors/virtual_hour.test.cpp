@@ -8,6 +8,7 @@
 #include "actor_ways.hpp"
 #include "captured_log.hpp"
 #include "gate.hpp"
+#include "mail.hpp"
 
 #include <catch2/catch.hpp>
 
@@ -49,14 +50,6 @@ private:
   mutable std::mutex mutex_;
   std::vector<std::string> lines_;
 };
-
-/// Returns when the coordinator has read what it was told before.
-void catch_up(caf::scoped_actor& self, const troupe::pool& pool) {
-  troupe::compat::ask(self, pool.actor(), troupe::compat::forever,
-                      troupe::stats_atom_v)
-      .receive([](const troupe::pool_stats&) {},
-               [](const caf::error&) { FAIL("the pool has ended"); });
-}
 
 std::vector<std::string> live_an_hour() {
   troupe::testing::manual_time time;
@@ -111,7 +104,7 @@ std::vector<std::string> live_an_hour() {
     auto impatient = io.run([] {}).timeout(4min).start();
     clock.wait_for_timer_in(4min);
     for (auto i = 0; i < 4; ++i) {
-      catch_up(self, io);
+      REQUIRE(test::catch_up(world.sys, io));
       clock.advance(1min);
     }
     try {
@@ -122,9 +115,9 @@ std::vector<std::string> live_an_hour() {
     // The coordinator looks on its own thread.
     auto alarmed = false;
     while (!alarmed) {
-      catch_up(self, io);
+      REQUIRE(test::catch_up(world.sys, io));
       clock.advance(1min);
-      catch_up(self, io);
+      REQUIRE(test::catch_up(world.sys, io));
       auto more = true;
       while (more)
         self->receive(
@@ -143,9 +136,9 @@ std::vector<std::string> live_an_hour() {
       std::this_thread::yield();
     // Ten minutes after it became idle, and no sooner than it is looked at.
     while (stopped.value() == 0) {
-      catch_up(self, io);
+      REQUIRE(test::catch_up(world.sys, io));
       clock.advance(1min);
-      catch_up(self, io);
+      REQUIRE(test::catch_up(world.sys, io));
       if (io.stats().workers == 0)
         stopped.wait_for(1);
     }

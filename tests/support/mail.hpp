@@ -10,6 +10,7 @@
 #include <caf/all.hpp>
 
 #include "troupe/messages.hpp"
+#include "troupe/pool.hpp"
 
 namespace test {
 
@@ -38,6 +39,13 @@ answer<T> request(caf::actor_system& sys, const caf::actor& to, Ts... xs) {
   else
     asked().receive([&](T& x) { result.value = std::move(x); }, fail);
   return result;
+}
+
+/// Returns when the coordinator has read what it was told before: whether it
+/// answers, for it may have ended instead.
+inline bool catch_up(caf::actor_system& sys, const troupe::pool& pool) {
+  return request<troupe::pool_stats>(sys, pool.actor(), troupe::stats_atom_v)
+      .value.has_value();
 }
 
 } // namespace test
