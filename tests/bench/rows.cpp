@@ -75,29 +75,6 @@ std::vector<std::uint64_t> counting(std::size_t count) {
   return result;
 }
 
-void check_results(
-    const std::vector<std::uint64_t>& results, std::size_t count,
-    const std::function<std::uint64_t(std::uint64_t)>& expected) {
-  if (results.size() != count)
-    throw std::runtime_error{
-        fmt::format("{} results for {} requests", results.size(), count)};
-  for (std::size_t i = 0; i < count; ++i)
-    if (results[i] != expected(i))
-      throw std::runtime_error{
-          fmt::format("result {} is {}, not {}", i, results[i], expected(i))};
-}
-
-void check_batch(const std::vector<std::uint64_t>& results,
-                 const contender& who, const work& what,
-                 std::span<const std::uint64_t> inputs) {
-  if (who.role == role::floor && results.empty()
-      && std::holds_alternative<noop>(what))
-    return;
-  check_results(results, inputs.size(), [&](std::uint64_t i) {
-    return bench::expected(what, inputs[i]);
-  });
-}
-
 std::vector<contender>
 field(std::function<std::unique_ptr<team>(const team_options&)> floor_maker) {
   std::vector<contender> all{

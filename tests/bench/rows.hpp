@@ -47,16 +47,6 @@ std::vector<row_spec> advice_rows();
 /// Returns 0, 1, … count - 1.
 std::vector<std::uint64_t> counting(std::size_t count);
 
-/// Throws, naming the first wrong index, unless every result is as expected.
-void check_results(const std::vector<std::uint64_t>& results, std::size_t count,
-                   const std::function<std::uint64_t(std::uint64_t)>& expected);
-
-/// As above for one batch of a team. A floor may return nothing, if it makes no
-/// calls.
-void check_batch(const std::vector<std::uint64_t>& results,
-                 const contender& who, const work& what,
-                 std::span<const std::uint64_t> inputs);
-
 /// Returns floor, troupe and all peers.
 std::vector<contender>
 field(std::function<std::unique_ptr<team>(const team_options&)> floor_maker);

@@ -34,7 +34,7 @@ std::shared_ptr<void> rested(const contender& who,
   auto group = who.make(options);
   auto inputs = counting(1'000);
   group->start(inputs);
-  check_batch(group->finish(), who, options.what, inputs);
+  group->check(group->finish(), options.what, inputs);
   return std::shared_ptr<team>{std::move(group)};
 }
 

@@ -24,7 +24,7 @@ contestant io_contestant(const contender& who, const work& what,
               group->start(inputs);
               auto results = group->finish();
               auto took = watch.read();
-              check_batch(results, who, what, inputs);
+              group->check(results, what, inputs);
               return took;
             };
             run(); // warms threads, connections and the page cache

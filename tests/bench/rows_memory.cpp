@@ -23,7 +23,7 @@ contestant memory_contestant(const contender& who, std::size_t count) {
             gated::open();
             auto results = group->finish();
             auto peak = status_bytes("VmHWM");
-            check_batch(results, who, what, inputs);
+            group->check(results, what, inputs);
             return sample{
                 {{"bytes", (peak - before) / static_cast<double>(count)}}, {}};
           }};

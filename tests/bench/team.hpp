@@ -38,6 +38,14 @@ public:
   /// Blocks until all requests of `start` are done; results in input order.
   virtual std::vector<std::uint64_t> finish() = 0;
 
+  /// Throws unless `results` are what `finish` has to return when the requests
+  /// of `start` did `what`.
+  virtual void check(const std::vector<std::uint64_t>& results,
+                     const work& what, std::span<const std::uint64_t> inputs) {
+    check_results(results, inputs.size(),
+                  [&](std::uint64_t i) { return expected(what, inputs[i]); });
+  }
+
   /// Runs the first `count` calls of `with_different_call`, handed over one by
   /// one; results in that order.
   virtual std::vector<std::uint64_t> gather_different(std::size_t count) {
@@ -90,7 +98,7 @@ struct contender {
 // -- the floor: team_floor.cpp ------------------------------------------------
 
 /// Claims from one counter and does nothing else: makes no call and returns no
-/// results. `finish` throws unless its claims add up.
+/// results.
 std::unique_ptr<team> make_bare_floor(const team_options&);
 
 /// Claims from one counter, calls, and writes the result.
@@ -99,6 +107,9 @@ std::unique_ptr<team> make_floor(const team_options&);
 // -- troupe: team_troupe.cpp --------------------------------------------------
 
 std::unique_ptr<team> make_troupe(const team_options&);
+
+/// Maps a function that returns nothing.
+std::unique_ptr<team> make_troupe_void(const team_options&);
 
 /// Round trips from an event-based actor via `then`, and from a task via
 /// `co_await`.

@@ -1,8 +1,11 @@
 // troupe, as its users write it: `map` over a span, `gather` of a vector of
 // operations, `run` for one request at a time by all three ways to wait.
 
+#include <atomic>
 #include <chrono>
+#include <deque>
 #include <future>
+#include <mutex>
 #include <optional>
 #include <ranges>
 #include <stop_token>
@@ -170,6 +173,75 @@ public:
       results.push_back(one.value());
     return results;
   }
+};
+
+// -- without results ----------------------------------------------------------
+
+/// Numbers that threads add up, each by itself.
+class thread_sums {
+public:
+  static void add(std::uint64_t x) {
+    thread_local slot& mine = make();
+    // Nobody else writes it.
+    mine.sum.store(mine.sum.load(std::memory_order_relaxed) + x,
+                   std::memory_order_relaxed);
+  }
+
+  /// Returns the sum of all threads since the last call. What was added before
+  /// must have been waited for.
+  static std::uint64_t take() {
+    std::lock_guard guard{mutex_};
+    std::uint64_t result = 0;
+    for (auto& one : slots_)
+      result += one.sum.exchange(0, std::memory_order_relaxed);
+    return result;
+  }
+
+private:
+  struct alignas(64) slot {
+    std::atomic<std::uint64_t> sum{0};
+  };
+
+  static slot& make() {
+    std::lock_guard guard{mutex_};
+    return slots_.emplace_back();
+  }
+
+  static inline std::mutex mutex_;
+  static inline std::deque<slot> slots_;
+};
+
+template <class Call>
+class troupe_void_team : public troupe_team<Call> {
+public:
+  using troupe_team<Call>::troupe_team;
+
+  void start(std::span<const std::uint64_t> inputs) override {
+    started_.emplace(this->pool_
+                         .map(inputs,
+                              [call = this->call_](std::uint64_t x) {
+                                thread_sums::add(call(x));
+                              })
+                         .start());
+  }
+
+  std::vector<std::uint64_t> finish() override {
+    started_->get();
+    started_.reset();
+    return {};
+  }
+
+  void check(const std::vector<std::uint64_t>& /*results*/, const work& what,
+             std::span<const std::uint64_t> inputs) override {
+    auto missing = thread_sums::take();
+    for (auto x : inputs)
+      missing -= bench::expected(what, x);
+    if (missing != 0)
+      throw std::logic_error{"the calls of a map do not add up"};
+  }
+
+private:
+  std::optional<troupe::operation<void>> started_;
 };
 
 // -- from an event-based actor ------------------------------------------------
@@ -343,6 +415,10 @@ std::unique_ptr<team> make(const team_options& options) {
 
 std::unique_ptr<team> make_troupe(const team_options& options) {
   return make<troupe_team>(options);
+}
+
+std::unique_ptr<team> make_troupe_void(const team_options& options) {
+  return make<troupe_void_team>(options);
 }
 
 std::unique_ptr<team> make_troupe_then(const team_options& options) {

@@ -243,4 +243,16 @@ std::uint64_t expected(const work& what, std::uint64_t x) {
   return x + 1;
 }
 
+void check_results(
+    const std::vector<std::uint64_t>& results, std::size_t count,
+    const std::function<std::uint64_t(std::uint64_t)>& expected) {
+  if (results.size() != count)
+    throw std::runtime_error{
+        fmt::format("{} results for {} requests", results.size(), count)};
+  for (std::size_t i = 0; i < count; ++i)
+    if (results[i] != expected(i))
+      throw std::runtime_error{
+          fmt::format("result {} is {}, not {}", i, results[i], expected(i))};
+}
+
 } // namespace bench

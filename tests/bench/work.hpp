@@ -6,7 +6,9 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <thread>
 #include <variant>
@@ -75,6 +77,10 @@ using work = std::variant<noop, nap, read_file, http_get, gated>;
 
 /// Returns what the call has to return for `x`.
 std::uint64_t expected(const work& what, std::uint64_t x);
+
+/// Throws, naming the first wrong index, unless every result is as expected.
+void check_results(const std::vector<std::uint64_t>& results, std::size_t count,
+                   const std::function<std::uint64_t(std::uint64_t)>& expected);
 
 /// Returns the number that page /item/x consists of: 64 times 16 hex digits.
 constexpr std::uint64_t page_number(std::uint64_t x) noexcept {
