@@ -23,21 +23,25 @@
 
 namespace troupe {
 
-/// A function with its arguments that yields a `T`. Belongs to one thread at a
-/// time.
+/// What can be called once, for a `T`. Belongs to one thread at a time.
 template <class T>
-class light_call : public in_op_memory {
+class one_call {
 public:
-  light_call() = default;
+  one_call() = default;
 
-  light_call(const light_call&) = delete;
-  light_call& operator=(const light_call&) = delete;
+  one_call(const one_call&) = delete;
+  one_call& operator=(const one_call&) = delete;
 
-  virtual ~light_call() = default;
+  virtual ~one_call() = default;
 
   /// Makes the call, once: moves the arguments into it.
   virtual T make(context& ctx) = 0;
+};
 
+/// A function with its arguments that yields a `T`.
+template <class T>
+class light_call : public one_call<T>, public in_op_memory {
+public:
   /// Returns whether the function takes no context: then it cannot see what
   /// batch the request is part of.
   virtual bool is_plain() const noexcept = 0;
@@ -115,23 +119,12 @@ private:
 
 /// A light call that is somewhere else.
 template <class T>
-class boxed_call final : public light_call<T> {
+class boxed_call final : public one_call<T> {
 public:
   explicit boxed_call(std::unique_ptr<light_call<T>> call) noexcept
       : call_{std::move(call)} {}
 
   T make(context& ctx) override { return call_->make(ctx); }
-
-  bool is_plain() const noexcept override { return call_->is_plain(); }
-
-  bool move_to(void* place) noexcept override {
-    ::new (place) boxed_call{std::move(call_)};
-    return true;
-  }
-
-  ref_ptr<op_state> to_batch(home_share& home) override {
-    return call_->to_batch(home);
-  }
 
 private:
   std::unique_ptr<light_call<T>> call_;
@@ -155,8 +148,8 @@ public:
 
 private:
   // Whatever class it is of, it begins with this base.
-  light_call<T>& call() noexcept {
-    return *std::launder(reinterpret_cast<light_call<T>*>(memory_.data()));
+  one_call<T>& call() noexcept {
+    return *std::launder(reinterpret_cast<one_call<T>*>(memory_.data()));
   }
 
   alignas(void*) std::array<std::byte, light_call<T>::held_bytes> memory_;
