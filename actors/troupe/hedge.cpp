@@ -58,10 +58,11 @@ public:
 protected:
   void begin() override {
     auto& time = this->time();
+    // From when it is asked: starting may take a while.
+    auto when = time.now() + delay_;
     start_copy(copies_[0]);
-    auto timer =
-        start_timer(time, time.now() + delay_,
-                    [keep = ref_ptr<hedge_op>{this}] { keep->send_second(); });
+    auto timer = start_timer(
+        time, when, [keep = ref_ptr<hedge_op>{this}] { keep->send_second(); });
     std::unique_lock guard{mutex_};
     timer_ = timer;
     auto over = over_;
