@@ -67,8 +67,10 @@ std::optional<round> crew::run(std::size_t workers,
                   .as_future();
   {
     std::stop_callback end{stop_, [&over] { over.request_stop(); }};
-    if (done.wait_for(length) == std::future_status::timeout)
-      over.request_stop();
+    // A round in which nothing has begun would tell nothing.
+    while (done.wait_for(length) == std::future_status::timeout && !sums.begun)
+      length = std::chrono::milliseconds{1};
+    over.request_stop();
   }
   try {
     done.get();
@@ -96,6 +98,7 @@ std::optional<round> crew::run(std::size_t workers,
 }
 
 void crew::ask(tally& sums, int worker, asker& own) {
+  sums.begun = true;
   auto item = take();
   auto begin = std::chrono::steady_clock::now();
   auto got = own.ask(item, stop_);

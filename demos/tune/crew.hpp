@@ -12,6 +12,7 @@
 
 #include <caf/fwd.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -62,6 +63,7 @@ private:
   struct tally {
     using time_point = std::chrono::steady_clock::time_point;
 
+    std::atomic<bool> begun = false;
     std::optional<time_point> begin;
     // When each worker ended its last request.
     std::map<int, time_point> workers;
