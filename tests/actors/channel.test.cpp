@@ -107,14 +107,16 @@ TEST_CASE("a push waits for room", "[channel]") {
   test::actor_world world;
   troupe::channel<int> queue{world.sys, 1};
   CHECK(queue.try_push(1));
+  std::optional<int> popped;
   std::jthread popper;
   CHECK(hear(how, world.sys, [&](auto*) {
           auto op = queue.push(2).start();
           CHECK_FALSE(complete(op));
-          popper = std::jthread{[&] { CHECK(queue.pop().get() == 1); }};
+          popper = std::jthread{[&] { popped = queue.pop().get(); }};
           return op;
         }).value.has_value());
   popper.join();
+  CHECK(popped == 1);
   CHECK(queue.size() == 1);
   CHECK(queue.try_pop() == 2);
 }

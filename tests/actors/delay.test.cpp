@@ -83,19 +83,18 @@ void ignore(caf::error) {}
 } // namespace
 
 TEST_CASE("shorter delays end first", "[delay]") {
+  auto shorter = GENERATE(0ms, 30ms);
+  CAPTURE(shorter);
   test::actor_world world;
-  auto body = [](caf::event_based_actor* self) -> troupe::task<std::string> {
-    std::string order;
-    auto note = [&order](caf::event_based_actor* me, char name,
-                         std::chrono::nanoseconds d) -> troupe::task<void> {
-      co_await troupe::sleep_for(me, d);
-      order += name;
-    };
-    co_await troupe::gather(note(self, 'c', 60ms), note(self, 'a', 0ms),
-                            note(self, 'b', 30ms));
-    co_return order;
+  using indices = std::vector<std::size_t>;
+  auto body = [shorter](caf::event_based_actor* self) -> troupe::task<indices> {
+    auto shorter_last = co_await troupe::first_completed(
+        troupe::sleep_for(self, 24h), troupe::sleep_for(self, shorter));
+    auto shorter_first = co_await troupe::first_completed(
+        troupe::sleep_for(self, shorter), troupe::sleep_for(self, 24h));
+    co_return indices{shorter_last.index(), shorter_first.index()};
   };
-  CHECK(troupe::run(world.sys, body) == "abc");
+  CHECK(troupe::run(world.sys, body) == indices{1, 0});
 }
 
 TEST_CASE("a delay that is cancelled fails at once", "[delay]") {

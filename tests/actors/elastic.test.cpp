@@ -153,6 +153,8 @@ TEST_CASE("an idle pool does not wake up", "[elastic]") {
   door.wait_for_arrivals(4);
   door.open();
   busy.get();
+  while (pool.stats().idle < 4)
+    std::this_thread::yield();
   // A worker lingers for a moment before it sleeps for good; one that went on
   // looking would let this loop run for ever.
   auto before = sleeps();

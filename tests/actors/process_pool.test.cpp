@@ -321,7 +321,8 @@ TEST_CASE("a request that has ended its share of processes is not run again, "
 TEST_CASE("a call that runs too long is ended with its process",
           "[process_pool]") {
   auto clock = std::make_shared<test::manual_clock>();
-  crew c{{.processes = 1, .max_run_time = 5s, .clock = clock}};
+  crew c{
+      {.processes = 1, .max_run_time = 5s, .kill_grace = 1min, .clock = clock}};
   test::gate_folder folder;
   auto op = c.pool.call(test::hold, folder.path()).start();
   auto pid = folder.await_arrival();

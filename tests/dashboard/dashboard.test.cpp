@@ -15,6 +15,7 @@
 #include <fstream>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <arpa/inet.h>
@@ -103,6 +104,9 @@ TEST_CASE("metrics tell of the pools while they work", "[dashboard]") {
   troupe::dashboard page{troupe::dashboard_address{}};
   REQUIRE(page.port() > 0);
   w.io.map(std::vector{1, 2, 3}, [](int x) { return x; }).label("quick").get();
+  // A worker is busy until it looks for more.
+  while (w.io.stats().busy > 0)
+    std::this_thread::yield();
   auto slow = w.io.run([&] { busy.pass(); }).label("slow").start();
   busy.wait_for_arrivals();
   auto text = get(page, "/metrics");

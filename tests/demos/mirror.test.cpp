@@ -364,8 +364,8 @@ TEST_CASE("a deadline ends the whole, and what it left is counted",
   test::temp_folder folder;
   test::tiny_server server;
   test::child running{command(
-      {fmt::format("--into={}", folder.path()), "--deadline=200ms",
-       "--per-host=1", server.url("/1"), server.url("/2"), server.url("/3")})};
+      {fmt::format("--into={}", folder.path()), "--deadline=2s", "--per-host=1",
+       server.url("/1"), server.url("/2"), server.url("/3")})};
   auto caller = server.accept();
   caller.read_request();
   caller.send(half_an_answer);

@@ -45,12 +45,16 @@ int use(caf::actor_system& sys, int pools, std::size_t& most_threads) {
 }
 
 /// Returns how many threads there are when those that are about to end have
-/// ended: CAF does not wait for its detached ones to the very end.
+/// ended, so that there have not been fewer of them for a while: CAF does not
+/// wait for its detached ones to the very end.
 std::size_t settled_threads() {
   auto least = test::proc_status("Threads");
-  for (int i = 0; i < 50; ++i) {
+  for (int same = 0; same < 200; ++same) {
     std::this_thread::sleep_for(std::chrono::milliseconds{1});
-    least = std::min(least, test::proc_status("Threads"));
+    if (auto now = test::proc_status("Threads"); now < least) {
+      least = now;
+      same = 0;
+    }
   }
   return least;
 }
