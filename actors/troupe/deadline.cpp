@@ -21,6 +21,12 @@ public:
 
   void forget() noexcept override { source_->forget(); }
 
+  bool is_settled_by_cancel() const noexcept override {
+    return source_->is_settled_by_cancel();
+  }
+
+  void end_progress() noexcept override { source_->end_progress(); }
+
   void set_label(std::string label) override {
     source_->set_label(std::move(label));
   }
@@ -75,6 +81,7 @@ protected:
   void stop(ec why) noexcept override { source_->cancel(why); }
 
   void drop(ec why) noexcept override {
+    source_->end_progress();
     source_->forget();
     plain_op::drop(why);
   }
@@ -86,6 +93,7 @@ private:
       finish_with(source_->failed());
       return;
     }
+    source_->end_progress();
     source_->forget();
     finish_with(make_failure(ec::deadline_exceeded,
                              "the deadline had passed before it was started",
@@ -113,8 +121,12 @@ private:
       return;
     expired_.store(true, std::memory_order_release);
     source_->cancel(ec::deadline_exceeded);
-    if (over_.exchange(true, std::memory_order_acq_rel))
+    // What came too late to be cancelled has taken effect: a push whose item is
+    // in must not be reported as one that is not.
+    if (source_->is_settled_by_cancel()
+        || over_.exchange(true, std::memory_order_acq_rel))
       return;
+    source_->end_progress();
     finish_with(passed_while_running());
   }
 

@@ -41,8 +41,10 @@ void race_state::begin() {
     // Whoever ended the race meanwhile has passed over this part, unless it saw
     // that it had begun.
     why = stop_reason_.load(std::memory_order_seq_cst);
-    if (why != ec{})
+    if (why != ec{}) {
       part.cancel(why);
+      part.end_progress();
+    }
     if (!part.attach(ends_[i]))
       ends_[i].on_complete(part);
   }
@@ -90,8 +92,11 @@ void race_state::cancel_parts(ec why) noexcept {
   stop_reason_.compare_exchange_strong(none, why, std::memory_order_seq_cst);
   auto begun = begun_.load(std::memory_order_seq_cst);
   for (std::size_t i = 0; i < begun; ++i)
-    if (!parts_[i]->done())
+    if (!parts_[i]->done()) {
       parts_[i]->cancel(why);
+      // It may run on, unheard.
+      parts_[i]->end_progress();
+    }
 }
 
 void race_state::stop(ec why) noexcept {

@@ -142,6 +142,7 @@ void gather_state::stop(ec why) noexcept {
 }
 
 void gather_state::drop(ec why) noexcept {
+  end_progress();
   for (auto& part : parts_)
     part->forget();
   plain_op::drop(why);
@@ -158,6 +159,22 @@ bool gather_state::hangs(hang_check& check) noexcept {
     if (!part->done() && part->hangs(check))
       result = true;
   return result;
+}
+
+bool gather_state::is_settled_by_cancel() const noexcept {
+  return std::all_of(started_.begin(), started_.end(), [](const auto& part) {
+    return part->is_settled_by_cancel();
+  });
+}
+
+void gather_state::end_progress() noexcept {
+  if (progress_) {
+    if (started_.empty())
+      progress_->add_total(parts_.size());
+    progress_->finish();
+  }
+  for (auto& part : parts_)
+    part->end_progress();
 }
 
 dispatcher* gather_state::queue() const noexcept {

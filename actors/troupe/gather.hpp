@@ -40,6 +40,10 @@ public:
 
   dispatcher* queue() const noexcept override;
 
+  bool is_settled_by_cancel() const noexcept override;
+
+  void end_progress() noexcept override;
+
   void set_label(std::string label) override;
 
   bool modify(const modifiers& mods) override;

@@ -27,6 +27,11 @@ public:
       x.op->forget();
   }
 
+  void end_progress() noexcept override {
+    for (auto& x : copies_)
+      x.op->end_progress();
+  }
+
   void set_label(std::string label) override {
     for (auto& x : copies_)
       x.op->set_label(label);

@@ -26,6 +26,7 @@ void settled_state::end() noexcept {
 }
 
 void settled_state::drop(ec why) noexcept {
+  end_progress();
   for (auto& part : parts())
     part->forget();
   never_started_ =
@@ -98,6 +99,9 @@ settled_state::look_at(batch& group, std::optional<call_report> began,
   auto elapsed = std::chrono::steady_clock::now() - group.submitted_at();
   if (!began) {
     auto why = never_started_ ? never_started_ : group.failed();
+    // Others of its group may have started.
+    if (why->started)
+      why = make_failure(why->code, why->text, false);
     return {labelled(why, label),
             outcome_state::never_started,
             {.waited = elapsed}};

@@ -39,6 +39,10 @@ constexpr auto trip_time = std::chrono::microseconds{300};
 // notice.
 constexpr auto slice_time = std::chrono::milliseconds{10};
 
+// How long a worker stays with a batch while another one has a turn: some
+// hundred times what it costs to change.
+constexpr auto turn_time = std::chrono::microseconds{200};
+
 // Whether the requests are measured and traced: TROUPE_STATISTICS of the build.
 // Off, to see what that costs.
 constexpr bool measured = TROUPE_STATISTICS;
@@ -224,6 +228,15 @@ void batch::report_to(ref_ptr<progress_meter> meter) {
   ensure_extras().progress = std::move(meter);
 }
 
+void batch::end_progress() noexcept {
+  auto more = find_extras();
+  if (!more || !more->owns_progress)
+    return;
+  if (!started())
+    more->progress->add_total(size_);
+  more->progress->finish();
+}
+
 void batch::set_deadline(clock::time_point when) noexcept {
   auto& deadline = ensure_extras().deadline;
   deadline = std::min(deadline, when);
@@ -259,6 +272,8 @@ void batch::inherit(const batch& parent) {
 
 void batch::do_start() {
   submitted_at_ = std::chrono::steady_clock::now();
+  if (auto progress = meter())
+    progress->add_total(size_);
   if (auto more = find_extras(); more && more->token.stop_possible()) {
     if (more->token.stop_requested()) {
       refuse(ec::cancelled, "the stop token had been stopped already");
@@ -266,8 +281,6 @@ void batch::do_start() {
     }
     more->on_stop.emplace(more->token, extras::cancel_batch{this});
   }
-  if (auto progress = meter())
-    progress->add_total(size_);
   if (measured && trace::active()) {
     auto worker = worker_cell::current();
     trace::submitted({this, submitted_at_},
@@ -598,12 +611,13 @@ void batch::drop(index_range requests) noexcept {
   auto first = !has_failed_.exchange(true, std::memory_order_acq_rel);
   if (first || is_burst_) {
     auto why = drop_reason_.load(std::memory_order_seq_cst);
-    auto record =
-        make_failure(why, drop_text(why), false, std::string{label()});
     if (is_burst_)
-      on_drop(requests, record);
+      on_drop(requests,
+              make_failure(why, drop_text(why), false, std::string{label()}));
+    // Of the others, some may have run.
     if (first)
-      failure_ = std::move(record);
+      failure_ = make_failure(why, drop_text(why), requests.size() < size_,
+                              std::string{label()});
   }
   if (auto progress = meter())
     progress->add_done(requests.size(), requests.size());
@@ -890,8 +904,7 @@ batch::share::share(batch& owner, worker_cell& cell, bool nested) noexcept
   if (owner.is_burst_)
     chunk_ = max_chunk_;
   attention_ = &cell.home().attention(owner.priority_);
-  if (cell.home().cooperative())
-    slice_end_ = mark_ + slice_time;
+  slice_end_ = mark_ + (cell.home().cooperative() ? slice_time : turn_time);
 }
 
 batch::share::~share() {
@@ -1058,6 +1071,14 @@ lane* batch::share::own_lane() noexcept {
 
 bool batch::share::take_attention() const noexcept {
   return cell_.home().take_attention(batch_.priority_);
+}
+
+// Asked between claims only: nothing that was claimed is left behind.
+bool batch::share::end_slice() noexcept {
+  if (cell_.home().cooperative())
+    return true;
+  slice_end_ = mark_ + turn_time;
+  return !batch_.is_private() && cell_.home().ends_turn(batch_);
 }
 
 // There is more known of how requests of this label compute.

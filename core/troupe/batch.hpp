@@ -33,9 +33,11 @@ class worker_cell;
 enum class leave_reason : std::uint8_t {
   /// Nothing was left to claim, and nothing ever will be.
   exhausted,
-  /// The worker was asked to look after another batch, or lets others use its
-  /// thread.
+  /// The worker was asked to look after another batch.
   yielded,
+  /// It has worked on this batch for a while, and another one has a turn; or it
+  /// lets others use its thread.
+  turn_over,
 };
 
 /// What came of running a request.
@@ -78,6 +80,8 @@ public:
   bool modify(const modifiers& mods) override;
 
   void set_deadline(clock::time_point when) noexcept override;
+
+  void end_progress() noexcept override;
 
   /// Counts its requests in `meter`, which belongs to a larger operation.
   /// Before the start.
@@ -453,8 +457,8 @@ public:
   /// Returns when the worker last looked at the clock, which `tune` does.
   std::chrono::steady_clock::time_point mark() const noexcept { return mark_; }
 
-  /// Returns whether it is time to let others use the thread.
-  bool slice_is_over() const noexcept { return mark_ >= slice_end_; }
+  /// Returns whether it is time to let others use the worker, or its thread.
+  bool slice_is_over() noexcept { return mark_ >= slice_end_ && end_slice(); }
 
   /// Has more requests claimed at once, since they travel together: `most` at
   /// most, if they are tiny.
@@ -478,6 +482,7 @@ private:
   void draw(std::uint32_t ran, std::uint32_t failed,
             std::chrono::steady_clock::time_point now) noexcept;
   bool take_attention() const noexcept;
+  bool end_slice() noexcept;
   void use_lane() noexcept;
   bool steal(index_range& started) noexcept;
   lane* own_lane() noexcept;

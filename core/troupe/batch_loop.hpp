@@ -45,7 +45,7 @@ public:
         if (mine.asked_to_yield() || (cell.resource_stale() && !nested))
           return leave_reason::yielded;
         if (mine.slice_is_over())
-          return leave_reason::yielded;
+          return leave_reason::turn_over;
         continue;
       }
       std::uint32_t ran = 0;
@@ -70,7 +70,7 @@ public:
       if (yield)
         return leave_reason::yielded;
       if (mine.slice_is_over())
-        return leave_reason::yielded;
+        return leave_reason::turn_over;
     }
   }
 

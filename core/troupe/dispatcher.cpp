@@ -18,6 +18,9 @@ namespace {
 // How often batches of a class may be passed over before one has a turn.
 constexpr std::uint32_t most_passed_over = 8;
 
+// Among how many batches one with fewer workers is looked for. A guess.
+constexpr std::uint32_t most_compared = 16;
+
 // All dispatchers of the process. Never destroyed: workers may outlive main.
 struct all_dispatchers {
   std::mutex mutex;
@@ -443,7 +446,8 @@ worker_cell::hand_off dispatcher::next_work(worker_cell& cell,
     }
     if (auto since = cell.seen_since_; end_stuck(cell, to_wake))
       stuck_for = clock_.now() - since;
-    // A worker that was called away comes for those that wait.
+    // A worker that was called away comes for those that wait. One whose turn
+    // is over is not: else they could starve what was left.
     if (why == leave_reason::yielded)
       cell.served_waiting_ = false;
     auto surplus = live_workers() > capacity();
@@ -790,6 +794,27 @@ bool dispatcher::take_attention(priority of) noexcept {
   return false;
 }
 
+bool dispatcher::ends_turn(const batch& work) noexcept {
+  lock guard{mutex_};
+  if (auto key = work.key())
+    if (auto x = key->blocked.first; x && (x != &work || x->next_))
+      return true;
+  auto own = static_cast<std::size_t>(work.priority_);
+  for (std::size_t c = 0; c < priorities; ++c)
+    if (classes_[c].has_waiting() || (c < own && classes_[c].running.first))
+      return true;
+  // The next worker that looks for one finds it first.
+  auto& running = classes_[own].running;
+  auto looks = most_compared;
+  for (auto x = running.first; x != nullptr && looks > 0; --looks, x = x->next_)
+    if (x->participants_ + 1 < work.participants_) {
+      running.remove(*x);
+      running.push_front(*x);
+      return true;
+    }
+  return false;
+}
+
 // Asks workers of whichever batch to come back, where there are any that would
 // hear it. Those with a single request come back anyway.
 void dispatcher::call_workers(std::int32_t n) noexcept {
@@ -895,6 +920,10 @@ void dispatcher::end_part(batch& work) noexcept {
          may_have_worker(work) ? batch::place::left : batch::place::blocked);
   } else if (work.place_ == batch::place::nowhere) {
     relist(work);
+  } else if (work.place_ == batch::place::blocked) {
+    // Others have had to wait for the room that there is now.
+    unlist(work);
+    list(work, batch::place::blocked);
   }
   release_key(work);
 }

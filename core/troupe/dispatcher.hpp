@@ -307,6 +307,11 @@ public:
   /// `attention` says.
   bool take_attention(priority of) noexcept;
 
+  /// Returns whether a worker that has worked on the batch for a while should
+  /// leave it for another one: which waits, or was left by all its workers; or
+  /// has a higher priority, or fewer workers; or waits for room at its key.
+  bool ends_turn(const batch& work) noexcept;
+
   /// The worker has ended, for whatever reason. What was handed to it and not
   /// started, or what it `held` back, goes to another; a call that it ended in
   /// fails with `ec::worker_lost`.

@@ -44,11 +44,13 @@ void progress_meter::add_done(std::uint64_t parts,
   auto now_ticks = ticks(std::chrono::steady_clock::now());
   if (now_ticks < next_call_.load(std::memory_order_relaxed))
     return;
+  if (is_calling())
+    return;
   std::unique_lock guard{calling_, std::try_to_lock};
   if (!guard || finished_
       || now_ticks < next_call_.load(std::memory_order_relaxed))
     return;
-  fn_(now());
+  call(now());
   next_call_.store(ticks(std::chrono::steady_clock::now() + interval),
                    std::memory_order_relaxed);
 }
@@ -58,14 +60,33 @@ void progress_meter::add_running(std::int64_t workers) noexcept {
 }
 
 void progress_meter::finish() noexcept {
+  // Whoever is called ends what it is told of, perhaps.
+  if (is_calling()) {
+    finished_ = true;
+    return;
+  }
   std::lock_guard guard{calling_};
   if (std::exchange(finished_, true))
     return;
   auto last = now();
+  // What was dropped before the start was never part of the total.
+  last.total = std::max(last.total, last.done);
+  last.failed += last.total - last.done;
+  last.done = last.total;
   last.running = 0;
-  fn_(last);
+  call(last);
   // What the function refers to may be gone once the caller hears.
   fn_ = nullptr;
+}
+
+bool progress_meter::is_calling() const noexcept {
+  return caller_.load(std::memory_order_relaxed) == std::this_thread::get_id();
+}
+
+void progress_meter::call(const progress& what) noexcept {
+  caller_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  fn_(what);
+  caller_.store({}, std::memory_order_relaxed);
 }
 
 progress progress_meter::now() const noexcept {

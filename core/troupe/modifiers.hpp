@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -119,11 +120,15 @@ public:
 
   void add_running(std::int64_t workers) noexcept;
 
-  /// Calls the function for the last time; later calls of anything do nothing.
+  /// Calls the function for the last time, unless it is the function that
+  /// calls this; later calls of anything do nothing. What has no outcome by
+  /// then has failed.
   void finish() noexcept;
 
 private:
   progress now() const noexcept;
+  bool is_calling() const noexcept;
+  void call(const progress& what) noexcept;
 
   std::function<void(const progress&)> fn_;
   std::atomic<std::uint64_t> total_{0};
@@ -133,6 +138,8 @@ private:
   // When the function may be called again, in ticks of the steady clock.
   std::atomic<std::int64_t> next_call_;
   std::mutex calling_;
+  // The thread on which it is being called.
+  std::atomic<std::thread::id> caller_;
   bool finished_ = false;
 };
 

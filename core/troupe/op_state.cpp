@@ -78,11 +78,15 @@ void plain_op::do_start() {
   // Released by `finish`.
   ref();
   ref_ptr<plain_op> keep{this};
+  if (token_.stop_requested()) {
+    drop(ec::cancelled);
+    return;
+  }
   if (measured_)
     began_at_ = std::chrono::steady_clock::now();
   begin();
   // After `begin`, so that the cancel finds something to cancel. A token that
-  // was stopped before calls back right here.
+  // was stopped meanwhile calls back right here.
   if (token_.stop_possible() && !done())
     on_stop_.emplace(token_, cancel_op{this});
 }

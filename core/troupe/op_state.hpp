@@ -87,6 +87,15 @@ public:
   /// has not started, only its owner may ask that.
   virtual void cancel(ec why) noexcept = 0;
 
+  /// Returns whether `cancel` settles what comes of it: when that has returned,
+  /// it is complete or about to be, since nothing of it runs. Its outcome then
+  /// says whether it took effect.
+  virtual bool is_settled_by_cancel() const noexcept { return false; }
+
+  /// Makes the last report of its progress; none comes after. For whoever
+  /// delivers an outcome before everything has returned.
+  virtual void end_progress() noexcept {}
+
   /// The owner goes without having started it.
   virtual void forget() noexcept {}
 

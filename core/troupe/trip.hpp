@@ -111,9 +111,10 @@ public:
         batch_.run_single(mine, ctx_, single.begin);
       while (from == nullptr || ship(mine, *from)) {
         // As with requests that run here.
-        if (mine.asked_to_yield() || (cell_.resource_stale() && !nested)
-            || mine.slice_is_over())
+        if (mine.asked_to_yield() || (cell_.resource_stale() && !nested))
           return leave_reason::yielded;
+        if (mine.slice_is_over())
+          return leave_reason::turn_over;
         if (from == nullptr)
           break;
       }

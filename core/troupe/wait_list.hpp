@@ -20,6 +20,9 @@ class wake_list;
 ///            in nobody's but a wake list's, and then nothing stops it any
 ///            more.
 class wait_op : public plain_op {
+public:
+  bool is_settled_by_cancel() const noexcept final { return true; }
+
 protected:
   /// `guard` protects `list`; both belong to `home`, which is kept alive.
   wait_op(ref_ptr<ref_counted> home, std::mutex& guard, wait_list& list);
