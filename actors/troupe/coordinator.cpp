@@ -125,14 +125,16 @@ failure_ptr refusal_to_resize(const dispatcher& home, std::size_t workers) {
                     home.name(), defaults::workers_limit));
   // Who makes a pool with none gives it some when they are of use.
   std::size_t least = home.made_with().workers == 0 ? 0 : 1;
-  if (workers == automatic
-      || (workers >= least && workers <= defaults::workers_limit))
+  // More than cores would only be in each other's way.
+  auto most = home.cooperative() ? home.made_with().workers
+                                 : std::size_t{defaults::workers_limit};
+  if (workers == automatic || (workers >= least && workers <= most))
     return nullptr;
   return make_failure(
       ec::invalid_option,
       fmt::format("cannot resize the pool '{}' to {} workers (accepted: {} to "
                   "{}{})",
-                  home.name(), workers, least, defaults::workers_limit,
+                  home.name(), workers, least, most,
                   home.made_with().may_size_itself ? ", or troupe::automatic"
                                                    : ""));
 }

@@ -35,6 +35,8 @@ public:
     return source_->label_text();
   }
 
+  std::string tags_text() const override { return source_->tags_text(); }
+
   bool modify(const modifiers& mods) override { return source_->modify(mods); }
 
   void set_deadline(clock::time_point when) noexcept override {
@@ -50,6 +52,17 @@ public:
   dispatcher* queue() const noexcept override { return source_->queue(); }
 
   void* result() override { return source_->result(); }
+
+  void measure() noexcept override {
+    plain_op::measure();
+    source_->measure();
+  }
+
+  call_report report() const noexcept override {
+    return source_->done() ? source_->report() : plain_op::report();
+  }
+
+  bool runs_on() const noexcept override { return runs_on_; }
 
 protected:
   void begin() override {
@@ -96,7 +109,8 @@ private:
     source_->end_progress();
     source_->forget();
     finish_with(make_failure(ec::deadline_exceeded,
-                             "the deadline had passed before it was started",
+                             "the deadline had passed before it was started"
+                                 + tags_text(),
                              false, std::string{label_text()}));
   }
 
@@ -127,13 +141,15 @@ private:
         || over_.exchange(true, std::memory_order_acq_rel))
       return;
     source_->end_progress();
+    runs_on_ = true;
     finish_with(passed_while_running());
   }
 
   failure_ptr passed_while_running() const {
     return make_failure(ec::deadline_exceeded,
                         "the deadline passed while it was running; what runs "
-                        "was asked to stop, and its outcome will be dropped",
+                        "was asked to stop, and its outcome will be dropped"
+                            + tags_text(),
                         true, std::string{label_text()});
   }
 
@@ -144,6 +160,8 @@ private:
   std::atomic<bool> timer_known_or_over_{false};
   std::atomic<bool> expired_{false};
   std::atomic<bool> over_{false};
+  // Written before it is complete.
+  bool runs_on_ = false;
 };
 
 } // namespace

@@ -19,6 +19,11 @@ gather_state::~gather_state() {
 }
 
 void gather_state::begin() {
+  // Those that have no name of their own, and have not begun without one.
+  if (!label().empty())
+    for (auto& part : parts_)
+      if (!part->started() && part->label_text().empty())
+        part->set_label(label());
   form_groups();
   if (policy_ == on_failure::settle_each)
     for (auto& part : started_)
@@ -186,16 +191,21 @@ bool gather_state::modify(const modifiers& mods) {
     progress_ = mods.progress;
     return true;
   }
-  if (mods.priority)
-    for_groups_.priority = mods.priority;
+  auto& ours = for_groups_;
+  if (mods.priority && !(mods.of_whole && ours.priority))
+    ours.priority = mods.priority;
   if (mods.max_in_flight)
-    for_groups_.max_in_flight = mods.max_in_flight;
+    ours.max_in_flight = mods.of_whole && ours.max_in_flight
+                             ? std::min(ours.max_in_flight, mods.max_in_flight)
+                             : mods.max_in_flight;
+  auto of_whole = mods;
+  of_whole.of_whole = true;
   auto group_wide = mods.priority || mods.max_in_flight;
   auto taken = parts_.empty();
   for (auto& part : parts_) {
     auto single = part->as_batch();
     auto in_group = single && single->is_single() && single->plain();
-    taken = (group_wide && in_group) || part->modify(mods) || taken;
+    taken = (group_wide && in_group) || part->modify(of_whole) || taken;
   }
   return taken;
 }
@@ -209,14 +219,6 @@ void gather_state::set_deadline(clock::time_point when) noexcept {
 
 clock& gather_state::time() const noexcept {
   return parts_.empty() ? steady_clock() : parts_.front()->time();
-}
-
-void gather_state::set_label(std::string label) {
-  // A part that has started on its own keeps the name under which it did.
-  for (auto& part : parts_)
-    if (!part->started())
-      part->set_label(label);
-  plain_op::set_label(std::move(label));
 }
 
 } // namespace troupe

@@ -44,8 +44,6 @@ public:
 
   void end_progress() noexcept override;
 
-  void set_label(std::string label) override;
-
   bool modify(const modifiers& mods) override;
 
   void set_deadline(clock::time_point when) noexcept override;

@@ -60,6 +60,22 @@ public:
 
   void* result() override { return winner_->result(); }
 
+  void measure() noexcept override {
+    plain_op::measure();
+    for (auto& x : copies_)
+      x.op->measure();
+  }
+
+  // Each copy that was sent is an attempt.
+  call_report report() const noexcept override {
+    if (winner_ == nullptr)
+      return plain_op::report();
+    auto result = winner_->report();
+    if (result.attempts > 0 && second_sent_)
+      ++result.attempts;
+    return result;
+  }
+
 protected:
   void begin() override {
     auto& time = this->time();

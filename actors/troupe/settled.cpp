@@ -34,7 +34,7 @@ void settled_state::drop(ec why) noexcept {
                    why == ec::deadline_exceeded
                        ? "the deadline had passed before it was started"
                        : "it was cancelled before it had begun",
-                   false);
+                   false, label());
   over_ = true;
   finish();
 }
@@ -56,12 +56,12 @@ void settled_state::deliver_partly() noexcept {
     return;
   stop(reason_);
   never_started_ = make_failure(
-      reason_, "the deadline passed before a worker took it", false);
+      reason_, "the deadline passed before a worker took it", false, label());
   still_running_ = make_failure(
       reason_,
       "the deadline passed while it was running; it was asked to stop, and its "
       "outcome will be dropped",
-      true);
+      true, label());
   collect();
   gather_state::end();
 }
@@ -101,7 +101,7 @@ settled_state::look_at(batch& group, std::optional<call_report> began,
     auto why = never_started_ ? never_started_ : group.failed();
     // Others of its group may have started.
     if (why->started)
-      why = make_failure(why->code, why->text, false);
+      why = make_failure(why->code, why->text, false, why->label);
     return {labelled(why, label),
             outcome_state::never_started,
             {.waited = elapsed}};

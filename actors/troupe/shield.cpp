@@ -25,11 +25,13 @@ void shield_state::on_complete(op_state&) noexcept {
 }
 
 void shield_state::stop(ec why) noexcept {
-  if (!over_.exchange(true, std::memory_order_acq_rel))
-    finish_with(make_failure(why,
-                             "the wait for a shielded operation was cancelled; "
-                             "the operation runs on",
-                             true, label()));
+  if (over_.exchange(true, std::memory_order_acq_rel))
+    return;
+  runs_on_ = true;
+  finish_with(make_failure(why,
+                           "the wait for a shielded operation was cancelled; "
+                           "the operation runs on",
+                           true, std::string{label_text()}));
 }
 
 void shield_state::drop(ec why) noexcept {

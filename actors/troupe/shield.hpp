@@ -33,7 +33,20 @@ public:
     return inner_->spin();
   }
 
-  call_report report() const noexcept override { return inner_->report(); }
+  void measure() noexcept override {
+    plain_op::measure();
+    inner_->measure();
+  }
+
+  call_report report() const noexcept override {
+    return inner_->done() ? inner_->report() : plain_op::report();
+  }
+
+  bool runs_on() const noexcept override { return runs_on_; }
+
+  std::string_view label_text() const noexcept override {
+    return label().empty() ? inner_->label_text() : label();
+  }
 
 protected:
   void begin() override;
@@ -47,6 +60,8 @@ private:
 
   ref_ptr<op_state> inner_;
   std::atomic<bool> over_{false};
+  // Written before the wait is complete.
+  bool runs_on_ = false;
 };
 
 /// Waits for `op`, but cancelling the wait does not cancel `op`: the wait ends

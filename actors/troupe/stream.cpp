@@ -302,6 +302,12 @@ void imap_core::do_pull(bool at_least_one, bool for_waiter) noexcept {
                              "range was pulled"));
       return;
     }
+    if (refused_.load(std::memory_order_seq_cst)) {
+      end_range(make_failure(ec::pool_stopped,
+                             "the pool stopped before the rest of the stream's "
+                             "range was pulled"));
+      return;
+    }
     try {
       auto& next = slot_at(free_[at % capacity_]);
       if (!pull_into(next)) {
@@ -547,6 +553,8 @@ void imap_core::complete(slot& where) noexcept {
 }
 
 void imap_core::pump_refused(const failure_ptr& why) noexcept {
+  if (why->code == ec::pool_stopped)
+    refused_.store(true, std::memory_order_seq_cst);
   looking_.fetch_sub(1, std::memory_order_seq_cst);
   if (pumping_.fetch_sub(1, std::memory_order_seq_cst) == 1 && has_unclaimed())
     drop_unclaimed(why);

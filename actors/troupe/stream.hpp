@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -241,6 +242,7 @@ public:
     stream{std::move(*this)};
     source_ = std::move(other.source_);
     current_ = std::move(other.current_);
+    begun_ = other.begun_;
     return *this;
   }
 
@@ -256,12 +258,19 @@ public:
   /// Begins nothing more and cancels what has not started once `token` is
   /// stopped. `next` then throws `failure` with `ec::cancelled` for each
   /// element that never ran and once for those never pulled, then yields
-  /// nothing. Before the first `next`.
-  stream&& stop_with(std::stop_token token) && {
-    return std::move(stop_with(std::move(token)));
+  /// nothing.
+  ///
+  /// Errors: throws `failure` with `ec::invalid_option` after the first `next`.
+  stream stop_with(std::stop_token token) && {
+    stop_with(std::move(token));
+    return std::move(*this);
   }
 
   stream& stop_with(std::stop_token token) & {
+    if (begun_)
+      throw failure{ec::invalid_option,
+                    "cannot set .stop_with of a stream that is being read; set "
+                    "it before the first next"};
     source().set_stop_token(std::move(token));
     return *this;
   }
@@ -275,6 +284,7 @@ public:
   /// Errors: what the element threw. `failure` with `ec::already_consumed` if
   ///         `each` has taken the stream over.
   operation<std::optional<T>> next() {
+    begun_ = true;
     source().pull(true);
     return operation<std::optional<T>>{
         make_ref<typename stream_source<T>::typed_step>(source_)};
@@ -345,6 +355,7 @@ private:
 
   void advance() {
     auto& from = source();
+    begun_ = true;
     from.pull(true);
     failure_ptr why;
     if (!from.try_next(current_, why))
@@ -358,6 +369,7 @@ private:
 
   ref_ptr<stream_source<T>> source_;
   std::optional<T> current_;
+  bool begun_ = false;
 };
 
 // -- each ---------------------------------------------------------------------
@@ -630,6 +642,8 @@ private:
   std::atomic<stream_node*> complete_{nullptr};
   // Nothing that was not claimed before runs any more.
   std::atomic<bool> cut_off_{false};
+  // The pool takes nothing more.
+  std::atomic<bool> refused_{false};
   std::atomic<dispatcher*> dispatcher_{nullptr};
   std::mutex mutex_;
   pump* pumps_ = nullptr;
@@ -640,12 +654,12 @@ template <class Range, class Fn>
 class imap_source final
     : public stream_source<gathered_t<request_result_t<
           Fn&, element_argument_t<
-                   Fn, std::vector<std::ranges::range_value_t<Range>>>>>>,
+                   Fn, std::array<std::ranges::range_value_t<Range>, 1>>>>>,
       private imap_core {
 public:
   using element = std::ranges::range_value_t<Range>;
-  // Elements are called where they are kept, so as those of a vector.
-  using argument = element_argument_t<Fn, std::vector<element>>;
+  // Elements are called where they are kept, so as those of an array.
+  using argument = element_argument_t<Fn, std::array<element, 1>>;
   using call_type = request_result_t<Fn&, argument>;
   using value = gathered_t<call_type>;
 
@@ -730,7 +744,15 @@ private:
       ++*at_;
     if (*at_ == std::ranges::end(*range_))
       return false;
-    static_cast<typed_slot&>(where).input.emplace(**at_);
+    // Nobody else sees the elements of a container that is in here.
+    constexpr auto mine =
+        !std::ranges::view<
+            Range> && std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>>;
+    auto& input = static_cast<typed_slot&>(where).input;
+    if constexpr (mine)
+      input.emplace(std::ranges::iter_move(*at_));
+    else
+      input.emplace(**at_);
     return true;
   }
 

@@ -204,6 +204,12 @@ void group_join::stop(ec why) noexcept {
   group_->cancel(why);
 }
 
+// Whoever joins wants to know that all have ended, whatever else.
+void group_join::drop(ec why) noexcept {
+  stop(why);
+  begin();
+}
+
 void group_join::end() noexcept {
   failure_ = group_->verdict();
   if (auto why = cancelled_.load(std::memory_order_seq_cst);

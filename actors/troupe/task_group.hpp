@@ -100,7 +100,11 @@ public:
     return inner_->spin();
   }
 
+  void measure() noexcept override { inner_->measure(); }
+
   call_report report() const noexcept override { return inner_->report(); }
+
+  bool runs_on() const noexcept override { return inner_->runs_on(); }
 
   std::string_view label_text() const noexcept override {
     return inner_->label_text();
@@ -141,6 +145,8 @@ protected:
   void begin() override;
 
   void stop(ec why) noexcept override;
+
+  void drop(ec why) noexcept override;
 
 private:
   friend class group_core;
@@ -305,7 +311,10 @@ private:
 /// Errors: the body is a member as well: if it fails, the others are cancelled;
 ///         if another one fails, the body is cancelled. One failure is
 ///         delivered as itself, several as a `group_failure`. Cancelling it
-///         cancels body and members, and waits for them.
+///         cancels body and members, and waits for them; a `.timeout` does not
+///         wait.
+/// The locals of the body go when it returns, before other members have ended:
+/// what these refer to must be outside of it, or the body has to wait for them.
 /// Source: `async with asyncio.TaskGroup() as group`.
 template <class Body>
 auto with_group(caf::event_based_actor* self, Body body) {

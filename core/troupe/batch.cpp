@@ -53,6 +53,20 @@ constexpr std::uint32_t min_size_for_lanes = 64;
 // Batches whose completion was told to somebody in this process; numbers them.
 std::atomic<std::uint64_t> completions{0};
 
+// Ends "it was to be tried again when".
+std::string_view calling_off(ec why) noexcept {
+  switch (why) {
+  case ec::deadline_exceeded:
+    return "its deadline passed";
+  case ec::pool_stopped:
+    return "the pool stopped";
+  case ec::owner_gone:
+    return "the actor that asked for it ended";
+  default:
+    return "that was called off";
+  }
+}
+
 // Whether an attempt that failed so has begun its call. Not always: one of a
 // procedure may have waited in vain for a process.
 bool has_begun(const std::exception_ptr& attempt) {
@@ -197,7 +211,8 @@ void batch::set_notify(ref_ptr<completion_sink> sink) {
 }
 
 bool batch::modify(const modifiers& mods) {
-  if (mods.retry) {
+  auto more = find_extras();
+  if (mods.retry && !(mods.of_whole && more && more->retry)) {
     if (!repeatable())
       throw failure{ec::invalid_option,
                     "cannot set .retry: the function takes what it is given by "
@@ -206,18 +221,20 @@ bool batch::modify(const modifiers& mods) {
     may_repeat_ = true;
     ensure_extras().retry = std::make_unique<retry_book>(mods.retry);
   }
-  if (mods.priority)
+  if (mods.priority && !(mods.of_whole && priority_ != priority::normal))
     priority_ = *mods.priority;
   if (mods.max_in_flight)
-    max_in_flight_ = *mods.max_in_flight;
-  if (mods.key)
+    max_in_flight_ = mods.of_whole
+                         ? std::min(max_in_flight_, *mods.max_in_flight)
+                         : *mods.max_in_flight;
+  if (mods.key && !(mods.of_whole && more && more->key))
     ensure_extras().key = mods.key;
   if (mods.progress) {
     report_to(mods.progress);
     ensure_extras().owns_progress = true;
   }
   if (mods.tag)
-    ensure_extras().tags.insert(ensure_extras().tags.begin(), *mods.tag);
+    set_tag(ensure_extras().tags, *mods.tag, mods.of_whole);
   // Label and tags go with a request into a group; the rest would be lost.
   modified_ = modified_ || mods.retry || mods.priority || mods.key
               || (mods.progress && size_ == 1);
@@ -313,7 +330,8 @@ void batch::refuse(ec why, const std::string& text) noexcept {
   if (size_ > 0 && unclaimed_.exchange(size_, std::memory_order_seq_cst) != 0)
     return;
   if (!has_failed_.exchange(true, std::memory_order_acq_rel))
-    failure_ = make_failure(why, text, false, std::string{label()});
+    failure_ =
+        make_failure(why, text + tags_text(), false, std::string{label()});
   on_drop({0, size_}, failure_);
   cancelled_count_.fetch_add(size_, std::memory_order_relaxed);
   if (size_ == 0 || barrier_.arrive(size_))
@@ -517,15 +535,19 @@ void batch::drop_retries() noexcept {
     book.due.clear();
     retries_.store(0, std::memory_order_seq_cst);
     dropped.swap(book.waiting);
+    // Their next attempt is not made.
+    for (auto& [index, last] : dropped)
+      --book.requests[index].attempts;
   }
   if (dropped.empty())
     return;
   if (!has_failed_.exchange(true, std::memory_order_acq_rel)) {
     const auto& last = *dropped.begin()->second;
-    failure_ = make_failure(drop_reason_.load(std::memory_order_seq_cst),
-                            "it was to be tried again when that was called "
-                            "off; before: "
-                                + last.text,
+    auto reason = drop_reason_.load(std::memory_order_seq_cst);
+    failure_ = make_failure(reason,
+                            "it was to be tried again when "
+                                + std::string{calling_off(reason)}
+                                + "; before: " + last.text + tags_text(),
                             true, {}, last.worker);
   }
   auto n = static_cast<std::uint32_t>(dropped.size());
@@ -616,8 +638,8 @@ void batch::drop(index_range requests) noexcept {
               make_failure(why, drop_text(why), false, std::string{label()}));
     // Of the others, some may have run.
     if (first)
-      failure_ = make_failure(why, drop_text(why), requests.size() < size_,
-                              std::string{label()});
+      failure_ = make_failure(why, drop_text(why) + tags_text(),
+                              requests.size() < size_, std::string{label()});
   }
   if (auto progress = meter())
     progress->add_done(requests.size(), requests.size());
@@ -769,8 +791,9 @@ std::uint32_t batch::late() const noexcept {
 call_report batch::report() const noexcept {
   if (in_group_)
     return {waited_, elapsed_, worker_, 0};
-  return {waited_, elapsed_ - waited_, worker_,
-          failed() && !failed()->started ? 0 : attempts(0)};
+  if (failed() && !failed()->started)
+    return {elapsed_, {}, 0, 0};
+  return {waited_, elapsed_ - waited_, worker_, attempts(0)};
 }
 
 bool batch::asked_to_stop() const noexcept {

@@ -118,8 +118,7 @@ public:
 
   std::string_view tag(std::string_view key) const noexcept;
 
-  /// Returns all tags, as " (key=value, ...)".
-  std::string tags_text() const;
+  std::string tags_text() const final;
 
   // -- everybody's side -------------------------------------------------------
 

@@ -795,13 +795,16 @@ bool dispatcher::take_attention(priority of) noexcept {
 }
 
 bool dispatcher::ends_turn(const batch& work) noexcept {
+  auto others = [&](const batch_list& in) {
+    return in.first && (in.first != &work || work.next_);
+  };
   lock guard{mutex_};
-  if (auto key = work.key())
-    if (auto x = key->blocked.first; x && (x != &work || x->next_))
-      return true;
+  if (work.key() && others(work.key()->blocked))
+    return true;
   auto own = static_cast<std::size_t>(work.priority_);
   for (std::size_t c = 0; c < priorities; ++c)
-    if (classes_[c].has_waiting() || (c < own && classes_[c].running.first))
+    if (others(classes_[c].waiting) || others(classes_[c].left)
+        || (c < own && classes_[c].running.first))
       return true;
   // The next worker that looks for one finds it first.
   auto& running = classes_[own].running;

@@ -108,6 +108,16 @@ std::string_view find_tag(const tag_list& tags, std::string_view key) noexcept {
   return {};
 }
 
+void set_tag(tag_list& tags, std::pair<std::string, std::string> tag,
+             bool of_whole) {
+  auto same = std::find_if(tags.begin(), tags.end(),
+                           [&](const auto& x) { return x.first == tag.first; });
+  if (same == tags.end())
+    tags.insert(of_whole ? tags.end() : tags.begin(), std::move(tag));
+  else if (!of_whole)
+    same->second = std::move(tag.second);
+}
+
 std::string to_text(const tag_list& tags) {
   std::string text;
   for (const auto& [name, value] : tags) {

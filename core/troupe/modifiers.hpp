@@ -151,6 +151,11 @@ using tag_list = std::vector<std::pair<std::string, std::string>>;
 /// Returns the value of `key`, or an empty text.
 std::string_view find_tag(const tag_list& tags, std::string_view key) noexcept;
 
+/// Adds a pair in front, in place of one with that key; if it is that of a
+/// larger operation, at the end, unless there is one.
+void set_tag(tag_list& tags, std::pair<std::string, std::string> tag,
+             bool of_whole);
+
 /// Returns " (key=value, ...)", or an empty text for no tags.
 std::string to_text(const tag_list& tags);
 
@@ -164,6 +169,10 @@ struct modifiers {
   std::shared_ptr<const retry_policy> retry = {};
   ref_ptr<progress_meter> progress = {};
   std::optional<std::pair<std::string, std::string>> tag = {};
+
+  /// Whether they are those of a larger operation: what a part has set itself
+  /// stays, and of two limits the stricter one counts.
+  bool of_whole = false;
 };
 
 } // namespace troupe

@@ -154,6 +154,9 @@ public:
   /// Returns the label, or an empty text.
   virtual std::string_view label_text() const noexcept = 0;
 
+  /// Returns all tags, as " (key=value, ...)"; of several requests, none.
+  virtual std::string tags_text() const { return {}; }
+
   /// Returns the clock that its deadline is read from.
   virtual clock& time() const noexcept { return steady_clock(); }
 
@@ -168,6 +171,10 @@ public:
   /// Returns when and where the request ran, as far as that was recorded.
   /// @pre `done()`
   virtual call_report report() const noexcept { return {}; }
+
+  /// Returns whether what it did runs on, although it is complete.
+  /// @pre `done()`
+  virtual bool runs_on() const noexcept { return false; }
 
   /// Returns whether a failure is told to somebody else than who holds the
   /// operation, so that it may be dropped.

@@ -28,7 +28,8 @@ template <class T>
 outcome<T> outcome_of(op_state& part) {
   auto report = part.report();
   if (const auto& why = part.failed()) {
-    auto state = failed_state(*why, part.asked_to_stop());
+    auto state = part.runs_on() ? outcome_state::still_running
+                                : failed_state(*why, part.asked_to_stop());
     if (report.worker == 0)
       report.worker = why->worker;
     return outcome<T>{why, state, report};

@@ -11,7 +11,9 @@
 #include <catch2/catch.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <thread>
 #include <vector>
@@ -507,4 +509,48 @@ TEST_CASE("close wakes all, and says of each push whether it was taken",
             code ? code == ec::closed && popped == std::nullopt : popped == i;
       });
   CHECK(right == 10'000);
+}
+
+TEST_CASE("a push is told of its deadline only if its item is not in",
+          "[channel]") {
+  auto awaited = GENERATE(false, true);
+  CAPTURE(awaited);
+  constexpr auto items = 400;
+  test::actor_world world;
+  troupe::channel<int> queue{world.sys, 0};
+  std::vector<int> popped;
+  // Busy with each item for about as long as pushes wait.
+  std::jthread popper{[&] {
+    while (auto x = queue.pop().get()) {
+      popped.push_back(*x);
+      std::this_thread::sleep_for(std::chrono::microseconds{*x % 200});
+    }
+  }};
+  auto patience = [](int i) {
+    return std::chrono::microseconds{30 + i * 7 % 150};
+  };
+  if (awaited) {
+    auto body = [&](caf::event_based_actor*) -> troupe::task<void> {
+      for (int i = 0; i < items; ++i)
+        for (auto in = false; !in;) {
+          try {
+            co_await queue.push(i).timeout(patience(i));
+            in = true;
+          } catch (const troupe::failure&) {
+          }
+        }
+    };
+    troupe::run(world.sys, body);
+  } else {
+    for (int i = 0; i < items; ++i)
+      while (
+          test::failure_code([&] { queue.push(i).timeout(patience(i)).get(); })
+          == ec::deadline_exceeded)
+        continue;
+  }
+  queue.close();
+  popper.join();
+  std::vector<int> expected(items);
+  std::iota(expected.begin(), expected.end(), 0);
+  CHECK(popped == expected);
 }

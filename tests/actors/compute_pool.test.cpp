@@ -132,3 +132,15 @@ TEST_CASE("nested calls of a compute pool run where they wait",
             .get()
         == 3);
 }
+
+TEST_CASE("a compute pool cannot be given more workers than there are cores",
+          "[compute_pool]") {
+  actor_world world;
+  compute_pool cpu{world.sys};
+  auto cores = cpu.options().workers;
+  CHECK(test::failure_code([&] { cpu.resize(cores + 1); })
+        == ec::invalid_option);
+  cpu.resize(1);
+  cpu.resize(cores);
+  CHECK(cpu.options().workers == cores);
+}

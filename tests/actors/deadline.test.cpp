@@ -1,6 +1,7 @@
 // Deadlines: what is heard when one passes, what never runs, and what becomes
 // of a request that was running.
 
+#include "troupe/deadline.hpp"
 #include "troupe/troupe.hpp"
 
 #include "actor_ways.hpp"
@@ -14,6 +15,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
@@ -335,4 +337,48 @@ TEST_CASE("a hundred thousand requests that race with their deadlines are each "
   // Those whose time was over at the start never reached the pool.
   CHECK(stats.succeeded + stats.expired <= 100'000);
   CHECK(in_time <= stats.succeeded + stats.late);
+}
+
+// -- what cannot be undone ----------------------------------------------------
+
+namespace {
+
+/// Takes effect when the test says so, and cannot be cancelled any more.
+class decided_op final : public troupe::plain_op {
+public:
+  decided_op(troupe::clock& time, bool says_so)
+      : time_{time}, says_so_{says_so} {}
+
+  troupe::clock& time() const noexcept override { return time_; }
+
+  bool is_settled_by_cancel() const noexcept override { return says_so_; }
+
+  void take_effect() { finish(); }
+
+protected:
+  void begin() override {}
+
+  void stop(ec) noexcept override {}
+
+private:
+  troupe::clock& time_;
+  bool says_so_;
+};
+
+} // namespace
+
+TEST_CASE("a wait that cannot be undone any more takes no notice of its "
+          "deadline",
+          "[deadline]") {
+  // The sibling is one that may run on for long: it is not waited for.
+  auto says_so = GENERATE(true, false);
+  CAPTURE(says_so);
+  test::manual_time time;
+  auto source = troupe::make_ref<decided_op>(*time.clock, says_so);
+  auto op = troupe::operation<void>{troupe::with_timeout(source, 1s)}.start();
+  time.clock->advance(1s);
+  source->take_effect();
+  CHECK(test::failure_code([&] { op.get(); })
+        == (says_so ? std::optional<ec>{}
+                    : std::optional<ec>{ec::deadline_exceeded}));
 }

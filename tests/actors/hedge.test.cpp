@@ -236,3 +236,26 @@ TEST_CASE("ten thousand hedged calls that race with their copies each count "
     if (auto x = ops[static_cast<std::size_t>(i)].get(); x != i)
       FAIL(x << " is not " << i);
 }
+
+TEST_CASE("each copy that was sent counts as an attempt", "[hedge]") {
+  test::gate slow;
+  std::atomic<int> calls{0};
+  hedged_world world;
+  test::open_at_exit release{slow};
+  std::vector<troupe::operation<int>> ops;
+  ops.push_back(world.io
+                    .run([&](troupe::context& ctx) {
+                      auto mine = ++calls;
+                      auto hook = ctx.on_cancel([&] { slow.open(); });
+                      if (mine == 1)
+                        slow.pass();
+                      return mine;
+                    })
+                    .hedge_after(10ms));
+  auto gathered = troupe::gather_settled(std::move(ops)).start();
+  slow.wait_for_arrivals();
+  world.clock->advance(10ms);
+  auto all = gathered.get();
+  CHECK(all[0].value() == 2);
+  CHECK(all[0].attempts() == 2);
+}

@@ -6,13 +6,16 @@
 
 #include "actor_ways.hpp"
 #include "gate.hpp"
+#include "manual_clock.hpp"
 
 #include <catch2/catch.hpp>
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 using namespace std::chrono_literals;
@@ -291,5 +294,281 @@ TEST_CASE("a failure tells label and tags in all three ways", "[modifiers]") {
   } catch (const troupe::failure& why) {
     CHECK(why.label() == "load");
     CHECK_FALSE(why.started());
+  }
+}
+
+TEST_CASE("what a part of a gather has set itself stays", "[modifiers]") {
+  auto settled = GENERATE(false, true);
+  CAPTURE(settled);
+  actor_world world;
+  pool io{world.sys};
+  auto text = [](troupe::context& ctx) {
+    return std::string{ctx.label()} + "/" + std::string{ctx.tag("tenant")};
+  };
+  std::vector<troupe::operation<std::string>> parts;
+  parts.push_back(io.run(text));
+  parts.push_back(io.run(text).label("own"));
+  parts.push_back(io.run(text).tag("tenant", "7"));
+  std::vector<std::string> seen;
+  if (settled) {
+    for (auto& x : troupe::gather_settled(std::move(parts))
+                       .label("all")
+                       .tag("tenant", "42")
+                       .get())
+      seen.push_back(std::string{x.label()} + " " + x.value());
+    CHECK(seen
+          == std::vector<std::string>{"all all/42", "own own/42", "all all/7"});
+  } else {
+    seen =
+        troupe::gather(std::move(parts)).label("all").tag("tenant", "42").get();
+    CHECK(seen == std::vector<std::string>{"all/42", "own/42", "all/7"});
+  }
+}
+
+TEST_CASE("of the limits of a gather and of its part the stricter one holds",
+          "[modifiers]") {
+  actor_world world;
+  pool io{world.sys, pool_options{.workers = 4}};
+  std::atomic<int> now{0};
+  std::atomic<bool> together{false};
+  auto strict = io.map(std::vector<int>(200, 0), [&](int) {
+                    if (++now > 1)
+                      together = true;
+                    std::this_thread::yield();
+                    --now;
+                  }).max_in_flight(1);
+  std::atomic<int> attempts{0};
+  auto tried_twice = io.run([&] {
+                         ++attempts;
+                         throw std::runtime_error{"no"};
+                       }).retry({.attempts = 2, .backoff = 0ns});
+  auto all = troupe::gather_settled(std::move(strict), std::move(tried_twice))
+                 .max_in_flight(3)
+                 .retry({.attempts = 5, .backoff = 0ns})
+                 .get();
+  CHECK(std::get<0>(all));
+  CHECK_FALSE(together);
+  CHECK(attempts == 2);
+}
+
+TEST_CASE("tags are in all failures, each key once", "[modifiers]") {
+  actor_world world;
+  test::manual_time time;
+  test::gate door;
+  pool io{world.sys, pool_options{.workers = 1, .clock = time.clock}};
+  test::open_at_exit opener{door};
+  auto text = [](auto op) {
+    try {
+      op.get();
+    } catch (const std::exception& what) {
+      return std::string{what.what()};
+    }
+    return std::string{};
+  };
+  auto tagged = [&](auto op) {
+    return std::move(op).tag("a", "0").tag("b", "2").tag("a", "1");
+  };
+  auto expected = Catch::Contains("(b=2, a=1)");
+  auto running = tagged(io.run([&] { door.pass(); })).timeout(1s).start();
+  door.wait_for_arrivals();
+  auto queued = tagged(io.run([] {})).timeout(1s).start();
+  std::stop_source stop;
+  auto stopped = tagged(io.run([] {})).stop_with(stop.get_token()).start();
+  stop.request_stop();
+  CHECK_THAT(text(std::move(stopped)), expected);
+  CHECK_THAT(text(tagged(io.run([] {})).stop_with(stop.get_token())), expected);
+  CHECK_THAT(text(tagged(io.run([] {})).timeout(0s)), expected);
+  time.clock->advance(1s);
+  CHECK_THAT(text(std::move(queued)), expected);
+  CHECK_THAT(text(std::move(running)), expected);
+}
+
+// -- before the outcome -------------------------------------------------------
+
+TEST_CASE("progress ends before a deadline is told, whatever still runs",
+          "[modifiers]") {
+  auto what =
+      GENERATE(as<std::string>{}, "run", "map", "gather", "settled", "first");
+  auto deadline_first = GENERATE(false, true);
+  CAPTURE(what, deadline_first);
+  actor_world world;
+  test::manual_time time;
+  test::gate door;
+  pool io{world.sys, pool_options{.workers = 2, .clock = time.clock}};
+  test::open_at_exit opener{door};
+  std::mutex mutex;
+  std::vector<troupe::progress> calls;
+  auto note = [&](const troupe::progress& now) {
+    std::lock_guard guard{mutex};
+    calls.push_back(now);
+  };
+  auto limited = [&](auto op) {
+    if (deadline_first)
+      op.timeout(1s).on_progress(note);
+    else
+      op.on_progress(note).timeout(1s);
+    return std::move(op).start();
+  };
+  auto pass = [&](int) { door.pass(); };
+  auto heard = [&](auto op) {
+    door.wait_for_arrivals();
+    time.clock->advance(1s);
+    CHECK(test::failure_code([&] { op.get(); })
+          == (what == "settled" || what == "first"
+                  ? std::optional<ec>{}
+                  : std::optional<ec>{ec::deadline_exceeded}));
+  };
+  auto total = 1u;
+  if (what == "run") {
+    heard(limited(io.run(pass, 1)));
+  } else if (what == "map") {
+    heard(limited(io.map(std::vector<int>(5, 0), pass)));
+    total = 5;
+  } else if (what == "first") {
+    std::vector<troupe::operation<void>> parts;
+    parts.push_back(io.map(std::vector<int>(5, 0), pass).on_progress(note));
+    parts.push_back(io.run([&] { door.wait_for_arrivals(); }));
+    troupe::first_completed(std::move(parts)).get();
+    total = 5;
+  } else {
+    std::vector<troupe::operation<void>> parts;
+    for (int i = 0; i < 5; ++i)
+      parts.push_back(io.run(pass, i));
+    if (what == "gather")
+      heard(limited(troupe::gather(std::move(parts))));
+    else
+      heard(limited(troupe::gather_settled(std::move(parts))));
+    total = 5;
+  }
+  std::size_t before = 0;
+  {
+    std::lock_guard guard{mutex};
+    before = calls.size();
+    REQUIRE(before > 0);
+    CHECK(calls.back().total == total);
+    CHECK(calls.back().done == total);
+    CHECK(calls.back().failed == total);
+    CHECK(calls.back().running == 0);
+  }
+  door.open();
+  io.shutdown().get();
+  std::lock_guard guard{mutex};
+  CHECK(calls.size() == before);
+}
+
+TEST_CASE("a progress function may end what it is told of", "[modifiers]") {
+  actor_world world;
+  pool io{world.sys, pool_options{.workers = 1}};
+  std::stop_source stop;
+  std::vector<troupe::operation<void>> parts;
+  parts.push_back(
+      io.map(std::vector<int>(1'000, 0), [](int) {
+          std::this_thread::sleep_for(1ms);
+        }).on_progress([&](const troupe::progress&) { stop.request_stop(); }));
+  // Failure is a hang: the function waits for itself to return.
+  CHECK(test::failure_code([&] {
+          troupe::first_completed(std::move(parts))
+              .stop_with(stop.get_token())
+              .get();
+        })
+        == ec::cancelled);
+}
+
+TEST_CASE("with a token that had been stopped, nothing begins", "[modifiers]") {
+  auto what = GENERATE(range(0, 9));
+  CAPTURE(what);
+  actor_world world;
+  pool io{world.sys};
+  std::stop_source stop;
+  stop.request_stop();
+  std::atomic<int> ran{0};
+  auto run = [&] { return io.run([&] { return ++ran; }); };
+  auto two = [&] {
+    std::vector<troupe::operation<int>> parts;
+    parts.push_back(run());
+    parts.push_back(run());
+    return parts;
+  };
+  auto refused = [&](auto op) {
+    return test::failure_code(
+               [&] { static_cast<void>(op.stop_with(stop.get_token()).get()); })
+           == ec::cancelled;
+  };
+  troupe::semaphore permits{world.sys, 1};
+  for (int i = 0; i < 200; ++i)
+    switch (what) {
+    case 0:
+      CHECK(refused(run()));
+      break;
+    case 1:
+      CHECK(refused(troupe::gather(two())));
+      break;
+    case 2:
+      CHECK(refused(troupe::gather(run(), run())));
+      break;
+    case 3:
+      for (auto& x :
+           troupe::gather_settled(two()).stop_with(stop.get_token()).get()) {
+        CHECK(x.state() == troupe::outcome_state::never_started);
+        CHECK(x.code() == ec::cancelled);
+      }
+      break;
+    case 4:
+      CHECK(refused(troupe::first_completed(two())));
+      break;
+    case 5:
+      CHECK(refused(run().hedge_after(1h)));
+      break;
+    case 6:
+      CHECK(refused(run().timeout(1h)));
+      break;
+    case 7:
+      CHECK(refused(troupe::shield(run())));
+      break;
+    default:
+      CHECK(refused(permits.acquire()));
+    }
+  CHECK(ran == 0);
+}
+
+TEST_CASE("a failure says that a batch has started if any of it has",
+          "[modifiers]") {
+  auto how_many = GENERATE(0, 1);
+  auto gathered = GENERATE(false, true);
+  CAPTURE(how_many, gathered);
+  actor_world world;
+  test::gate held;
+  test::gate door;
+  pool io{world.sys, pool_options{.workers = 1}};
+  test::open_at_exit release{held};
+  test::open_at_exit opener{door};
+  auto busy = io.run([&] { held.pass(); }).start();
+  held.wait_for_arrivals();
+  std::stop_source stop;
+  auto pass = [&](int) { door.pass(); };
+  auto op = io.map(std::vector<int>(5, 0), pass);
+  if (gathered) {
+    std::vector<troupe::operation<void>> parts;
+    for (int i = 0; i < 5; ++i)
+      parts.push_back(io.run(pass, i));
+    auto all = troupe::gather(std::move(parts));
+    all.stop_with(stop.get_token());
+    op = std::move(all);
+  } else {
+    op.stop_with(stop.get_token());
+  }
+  auto started = std::move(op).start();
+  if (how_many > 0) {
+    held.open();
+    door.wait_for_arrivals();
+  }
+  stop.request_stop();
+  door.open();
+  try {
+    started.get();
+    FAIL("it was cancelled");
+  } catch (const troupe::failure& why) {
+    CHECK(why.code() == ec::cancelled);
+    CHECK(why.started() == (how_many > 0));
   }
 }

@@ -2,6 +2,7 @@
 // of the others, also when a deadline or a cancel comes in between.
 
 #include "troupe/settled.hpp"
+#include "troupe/shield.hpp"
 
 #include "actor_ways.hpp"
 #include "gate.hpp"
@@ -480,4 +481,88 @@ TEST_CASE("a consumed operation cannot be settled", "[settled]") {
   CHECK(test::failure_code(
             [&] { static_cast<void>(troupe::gather_settled(std::move(op))); })
         == ec::already_consumed);
+}
+
+// -- operations with something around them ------------------------------------
+
+TEST_CASE("an outcome tells of the call behind a timeout, a hedge or a shield",
+          "[settled]") {
+  auto what = GENERATE(as<std::string>{}, "timeout", "hedge", "shield");
+  CAPTURE(what);
+  test::gate door;
+  test::actor_world world;
+  troupe::pool pool{world.sys, pool_options{.workers = 1}};
+  test::open_at_exit opener{door};
+  auto busy = pool.run([&] { door.pass(); }).start();
+  door.wait_for_arrivals();
+  std::vector<operation<void>> ops;
+  auto call = pool.run([] { std::this_thread::sleep_for(5ms); }).label("name");
+  if (what == "timeout")
+    ops.push_back(std::move(call).timeout(1h));
+  else if (what == "hedge")
+    ops.push_back(std::move(call).hedge_after(1h));
+  else
+    ops.push_back(troupe::shield(std::move(call)));
+  auto gathered = troupe::gather_settled(std::move(ops)).start();
+  std::this_thread::sleep_for(5ms);
+  door.open();
+  auto all = gathered.get();
+  CHECK(all[0].label() == "name");
+  CHECK(all[0].worker() == 1);
+  CHECK(all[0].attempts() == 1);
+  CHECK(all[0].waited() >= 5ms);
+  CHECK(all[0].ran() >= 5ms);
+}
+
+TEST_CASE("an outcome tells what the call's own deadline has met",
+          "[settled]") {
+  test::gate door;
+  test::manual_time time;
+  test::actor_world world;
+  troupe::pool pool{world.sys, pool_options{.workers = 1, .clock = time.clock}};
+  test::open_at_exit opener{door};
+  std::vector<operation<void>> ops;
+  ops.push_back(pool.run([&] { door.pass(); }).timeout(1s));
+  ops.push_back(pool.run([] {}).timeout(1s));
+  auto gathered = troupe::gather_settled(std::move(ops)).start();
+  door.wait_for_arrivals();
+  time.clock->advance(1s);
+  auto all = gathered.get();
+  CHECK(all[0].code() == ec::deadline_exceeded);
+  CHECK(all[0].state() == outcome_state::still_running);
+  CHECK(all[1].code() == ec::deadline_exceeded);
+  CHECK(all[1].state() == outcome_state::never_started);
+  CHECK(all[1].attempts() == 0);
+  CHECK(all[1].ran() == 0ns);
+}
+
+TEST_CASE("an attempt that was called off is not counted", "[settled]") {
+  auto made = GENERATE(1u, 2u);
+  CAPTURE(made);
+  test::manual_time time;
+  test::actor_world world;
+  troupe::pool pool{world.sys, pool_options{.workers = 1, .clock = time.clock}};
+  std::stop_source stop;
+  test::gate begun;
+  begun.open();
+  std::vector<operation<void>> ops;
+  ops.push_back(
+      pool.run([&] {
+            begun.pass();
+            throw std::runtime_error{"no"};
+          })
+          .retry({.attempts = 5, .backoff = 1s, .factor = 1, .jitter = 0})
+          .stop_with(stop.get_token()));
+  auto gathered = troupe::gather_settled(std::move(ops)).start();
+  begun.wait_for_arrivals(1);
+  time.clock->wait_for_timer_in(1s);
+  if (made == 2) {
+    time.clock->advance(1s);
+    begun.wait_for_arrivals(2);
+    time.clock->wait_for_timer_in(1s);
+  }
+  stop.request_stop();
+  auto all = gathered.get();
+  CHECK(all[0].code() == ec::cancelled);
+  CHECK(all[0].attempts() == made);
 }

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <future>
 #include <latch>
+#include <memory>
 #include <ranges>
 #include <stdexcept>
 #include <string>
@@ -465,19 +466,66 @@ TEST_CASE("imap hands elements over as rvalues to who takes only these",
   CHECK(results.next().get() == "b");
 }
 
-TEST_CASE("an imap of a stopped pool fails element by element", "[stream]") {
+TEST_CASE("an imap of a stopped pool fails, for what was pulled and for the "
+          "rest, and ends",
+          "[stream]") {
   auto unordered = GENERATE(false, true);
   CAPTURE(unordered);
   test::actor_world world;
   troupe::pool pool{world.sys};
   pool.shutdown().get();
   auto same = [](int x) { return x; };
-  auto results = unordered
-                     ? pool.imap_unordered(std::views::iota(0, 3), same, 2)
-                     : pool.imap(std::views::iota(0, 3), same, 2);
-  for (int i = 0; i < 3; ++i)
+  auto results = unordered ? pool.imap_unordered(std::views::iota(0), same, 2)
+                           : pool.imap(std::views::iota(0), same, 2);
+  for (int i = 0; i < 2; ++i)
     CHECK(failure_code([&] { results.next().get(); }) == ec::pool_stopped);
   CHECK_FALSE(results.next().get().has_value());
+  CHECK_FALSE(results.next().get().has_value());
+}
+
+TEST_CASE("a stream with a stop token can be read where it is made",
+          "[stream]") {
+  test::actor_world world;
+  troupe::pool pool{world.sys};
+  std::stop_source source;
+  auto sum = 0;
+  for (auto x : pool.imap(std::views::iota(0, 10), [](int i) { return i; })
+                    .stop_with(source.get_token()))
+    sum += x;
+  CHECK(sum == 45);
+}
+
+TEST_CASE("a stop token for a stream that is being read is refused",
+          "[stream]") {
+  test::actor_world world;
+  troupe::pool pool{world.sys};
+  std::stop_source source;
+  auto results = pool.imap(std::views::iota(0, 3), [](int i) { return i; });
+  CHECK(results.next().get() == 0);
+  auto moved = std::move(results);
+  CHECK(failure_code([&] { moved.stop_with(source.get_token()); })
+        == ec::invalid_option);
+  CHECK(moved.next().get() == 1);
+}
+
+TEST_CASE("an imap takes bits, and elements that can only be moved",
+          "[stream]") {
+  test::actor_world world;
+  troupe::pool pool{world.sys};
+  std::vector<bool> seen;
+  for (auto x : pool.imap(std::vector<bool>{true, false, true},
+                          [](bool bit) { return !bit; }))
+    seen.push_back(x);
+  CHECK(seen == std::vector<bool>{false, true, false});
+  std::vector<std::unique_ptr<int>> input;
+  for (int i = 0; i < 3; ++i)
+    input.push_back(std::make_unique<int>(i));
+  auto sum = 0;
+  for (auto& x : pool.imap(std::move(input), [](std::unique_ptr<int> p) {
+         return std::make_unique<int>(*p + 1);
+       }))
+    sum += *x;
+  CHECK(sum == 6);
 }
 
 TEST_CASE("an endless imap lets others have the worker", "[stream]") {

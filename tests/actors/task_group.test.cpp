@@ -421,3 +421,19 @@ TEST_CASE("members race to fail, end and start others without harm",
   }
   CHECK(good == 100);
 }
+
+TEST_CASE("a join with a token that had been stopped still waits for all",
+          "[task_group]") {
+  test::actor_world world;
+  troupe::pool pool{world.sys, pool_options{.workers = 1}};
+  std::stop_source source;
+  source.request_stop();
+  auto stopped = std::make_shared<test::tally>();
+  until_stopped member{stopped};
+  task_group group;
+  auto op = group.run(pool, member);
+  member.begun->wait_for(1);
+  CHECK(failure_code([&] { group.join().stop_with(source.get_token()).get(); })
+        == ec::cancelled);
+  CHECK(stopped->value() == 1);
+}

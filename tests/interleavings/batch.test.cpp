@@ -8,6 +8,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <ranges>
@@ -21,6 +22,14 @@ using troupe::ref_ptr;
 using troupe::worker_cell;
 
 namespace {
+
+/// As a worker does it, but for as long as there is something to claim: the
+/// clock would end its turn at another place each time.
+troupe::leave_reason participate(worker_cell& cell, batch& work) {
+  using std::chrono::steady_clock;
+  cell.set_mark(steady_clock::time_point::max() - std::chrono::hours{1});
+  return work.participate(cell, false);
+}
 
 class told final : public troupe::continuation {
 public:
@@ -85,7 +94,7 @@ struct crew {
     for (;;) {
       while (found.work) {
         home->take_up(*me.cell, *found.work);
-        auto why = found.work->participate(*me.cell, false);
+        auto why = participate(*me.cell, *found.work);
         found = home->next(*me.cell, found.work, why);
       }
       if (found.retire)
@@ -215,7 +224,7 @@ auto workers_and_cancel(std::size_t workers, std::uint32_t size, bool cancel) {
     for (std::size_t i = 0; i < workers; ++i)
       w.thread("worker " + std::to_string(i + 1), [s, i] {
         // Called away by the submit, it comes back.
-        while (s->first.work->participate(*s->pool.members[i]->cell, false)
+        while (participate(*s->pool.members[i]->cell, *s->first.work)
                == troupe::leave_reason::yielded)
           continue;
       });
@@ -259,14 +268,14 @@ auto thieves_and_cancel(std::size_t thieves, bool cancel, bool leaves) {
                         }));
     w.thread("worker 1", [s] {
       explore::engine::active()->quiet(true);
-      while (s->first.work->participate(*s->pool.members[0]->cell, false)
+      while (participate(*s->pool.members[0]->cell, *s->first.work)
              == troupe::leave_reason::yielded)
         continue;
     });
     for (std::size_t t = 1; t <= thieves; ++t)
       w.thread("worker " + std::to_string(t + 1), [s, go, t] {
         go[t].wait();
-        while (s->first.work->participate(*s->pool.members[t]->cell, false)
+        while (participate(*s->pool.members[t]->cell, *s->first.work)
                == troupe::leave_reason::yielded)
           continue;
       });
