@@ -203,7 +203,8 @@ ref_ptr<op_state> hedge(ref_ptr<op_state> first,
   if (!second)
     throw failure{ec::invalid_option,
                   "cannot set .hedge_after: only a call of a pool whose "
-                  "function and arguments can be copied can be sent twice"};
+                  "function and arguments can be copied can be sent twice; set "
+                  "it before .timeout and .deadline, and once"};
   return make_ref<hedge_op>(std::move(first), std::move(second), delay);
 }
 

@@ -93,6 +93,9 @@ public:
 
   // -- modifiers --------------------------------------------------------------
 
+  // Those of a gather are for each of its parts: what a part has set itself
+  // stays, and of two limits the stricter one holds.
+
   /// Names the operation in failures, completions and receipts.
   operation& label(std::string text) & {
     unstarted("label").set_label(std::move(text));
@@ -105,7 +108,8 @@ public:
 
   /// Cancels the operation when `token` is stopped: what is queued never runs;
   /// what runs sees its stop token and has its hooks called, on the thread that
-  /// stops.
+  /// stops. If it had been stopped before, nothing begins. A second one takes
+  /// the place of the first.
   operation& stop_with(std::stop_token token) & {
     unstarted("stop_with").set_stop_token(std::move(token));
     return *this;

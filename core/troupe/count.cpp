@@ -1,5 +1,6 @@
 #include "troupe/count.hpp"
 
+#include <cstddef>
 #include <cstdint>
 
 #include <fmt/format.h>
@@ -13,8 +14,10 @@ std::size_t checked_count(std::string_view what, std::size_t n,
   constexpr std::size_t most = PTRDIFF_MAX;
   if (n < least || n > most)
     throw failure{ec::invalid_option,
+                  // As who passed a negative number wrote it.
                   fmt::format("cannot make {} {} {}: {} to {} are accepted",
-                              what, n, unit, least, most)};
+                              what, static_cast<std::ptrdiff_t>(n), unit, least,
+                              most)};
   return n;
 }
 

@@ -24,8 +24,10 @@ namespace troupe {
 
 // -- order and share ----------------------------------------------------------
 
-/// Where a batch stands among those that wait. A higher one goes first, but
-/// after it has passed over a lower one eight times, the lower one has a turn.
+/// Where a batch stands among others. A higher one goes first, but after it has
+/// had eight turns, a lower one has one: a request, or some for 200 us. Those
+/// of one class have turns one after another. At a key, whoever came first is
+/// first, of whatever class.
 enum class priority : std::uint8_t { high, normal, low };
 
 /// How many classes of priority there are.

@@ -26,8 +26,8 @@ enum class outcome_state : std::uint8_t {
   never_started,
   /// It was asked to stop while it ran, and then failed.
   stopped,
-  /// It had not returned when a deadline delivered the whole. It may still have
-  /// effects.
+  /// It had not returned when a deadline passed, its own or that of the whole.
+  /// It may still have effects.
   still_running,
 };
 
@@ -94,7 +94,8 @@ public:
   int worker() const noexcept { return worker_; }
 
   /// Returns the time from the submit to the start of the call; to the end if
-  /// it never ran.
+  /// it never ran. Not known of an operation that had been started before it
+  /// was handed over: then it is 0, as the worker is, and `ran` is the whole.
   std::chrono::nanoseconds waited() const noexcept { return waited_; }
 
   /// Returns the time from the start of the call to its end; of one that still

@@ -37,6 +37,6 @@ TEST_CASE("a count too low, or negative, is refused with what is accepted",
         == "invalid_option: cannot make a fleet of 0 ships: 1 to "
            "9223372036854775807 are accepted");
   CHECK(refusal(static_cast<std::size_t>(-1), 0)
-        == "invalid_option: cannot make a fleet of 18446744073709551615 ships: "
+        == "invalid_option: cannot make a fleet of -1 ships: "
            "0 to 9223372036854775807 are accepted");
 }
