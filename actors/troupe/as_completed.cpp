@@ -26,7 +26,8 @@ void completion_list::do_pull() noexcept {
     auto part = end.part;
     // Released by `on_complete`, since parts may outlive the stream.
     face_.ref();
-    part->measure();
+    if (!part->started())
+      part->measure();
     if (!cancelled_.load(std::memory_order_seq_cst))
       part->start();
     begun_.store(i + 1, std::memory_order_seq_cst);

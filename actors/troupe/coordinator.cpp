@@ -113,6 +113,12 @@ private:
   bool heard_;
 };
 
+// Of those that compute, more than cores would be in each other's way.
+std::size_t most_workers_of(const dispatcher& home) {
+  return home.cooperative() ? home.made_with().workers
+                            : std::size_t{defaults::workers_limit};
+}
+
 } // namespace
 
 failure_ptr refusal_to_resize(const dispatcher& home, std::size_t workers) {
@@ -122,12 +128,10 @@ failure_ptr refusal_to_resize(const dispatcher& home, std::size_t workers) {
         fmt::format("the pool '{}' does not size itself: its requests compute, "
                     "and as many workers as cores are right for that "
                     "(accepted: 1 to {})",
-                    home.name(), defaults::workers_limit));
+                    home.name(), most_workers_of(home)));
   // Who makes a pool with none gives it some when they are of use.
   std::size_t least = home.made_with().workers == 0 ? 0 : 1;
-  // More than cores would only be in each other's way.
-  auto most = home.cooperative() ? home.made_with().workers
-                                 : std::size_t{defaults::workers_limit};
+  auto most = most_workers_of(home);
   if (workers == automatic || (workers >= least && workers <= most))
     return nullptr;
   return make_failure(

@@ -94,6 +94,13 @@ protected:
   void stop(ec why) noexcept override { source_->cancel(why); }
 
   void drop(ec why) noexcept override {
+    if (source_->complete_partly(why)) {
+      // Released by `on_complete`.
+      ref();
+      if (!source_->attach(*this))
+        on_complete(*source_);
+      return;
+    }
     source_->end_progress();
     source_->forget();
     plain_op::drop(why);

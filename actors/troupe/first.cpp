@@ -35,7 +35,8 @@ void race_state::begin() {
     ends_[i].index = i;
     // Released by `lane_end::on_complete`.
     ref();
-    part.measure();
+    if (!part.started())
+      part.measure();
     part.start();
     begun_.store(i + 1, std::memory_order_seq_cst);
     // Whoever ended the race meanwhile has passed over this part, unless it saw
@@ -115,6 +116,11 @@ void race_state::forget_parts(std::size_t from) noexcept {
 }
 
 void race_state::drop(ec why) noexcept {
+  for (auto& part : parts_) {
+    if (rest_ == rest::cancel && part->started())
+      part->cancel(why);
+    part->end_progress();
+  }
   forget_parts(0);
   plain_op::drop(why);
 }

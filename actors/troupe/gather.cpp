@@ -27,7 +27,8 @@ void gather_state::begin() {
   form_groups();
   if (policy_ == on_failure::settle_each)
     for (auto& part : started_)
-      part->measure();
+      if (!part->started())
+        part->measure();
   if (progress_)
     watch_progress();
   if (started_.empty()) {
@@ -106,17 +107,24 @@ void gather_state::start_with_settings(ref_ptr<batch> made) {
   started_.push_back(std::move(made));
 }
 
-// Batches count their requests themselves, everything else counts as one.
+// Batches count their requests themselves, everything else counts as one: so
+// does a batch that has begun, or tells somebody else.
 void gather_state::watch_progress() {
   for (auto& part : started_)
-    if (auto calls = part->as_batch())
+    if (auto calls = part->as_batch();
+        calls && !calls->started() && !calls->reports_progress())
       calls->report_to(progress_);
     else
       progress_->add_total(1);
 }
 
+bool gather_state::counts_itself(op_state& part) const noexcept {
+  auto calls = part.as_batch();
+  return calls && calls->reports_to(*progress_);
+}
+
 void gather_state::on_complete(op_state& part) noexcept {
-  if (progress_ && !part.as_batch())
+  if (progress_ && !counts_itself(part))
     progress_->add_done(1, part.failed() ? 1 : 0);
   if (policy_ == on_failure::cancel_others)
     if (auto why = part.failed())
@@ -147,10 +155,21 @@ void gather_state::stop(ec why) noexcept {
 }
 
 void gather_state::drop(ec why) noexcept {
+  if (has_started_part()) {
+    // What they refer to may go with whoever waits for all.
+    stop(why);
+    begin();
+    return;
+  }
   end_progress();
   for (auto& part : parts_)
     part->forget();
   plain_op::drop(why);
+}
+
+bool gather_state::has_started_part() const noexcept {
+  return std::any_of(parts_.begin(), parts_.end(),
+                     [](const auto& part) { return part->started(); });
 }
 
 void gather_state::help() noexcept {
@@ -175,7 +194,7 @@ bool gather_state::is_settled_by_cancel() const noexcept {
 void gather_state::end_progress() noexcept {
   if (progress_) {
     if (started_.empty())
-      progress_->add_total(parts_.size());
+      progress_->add_total(size());
     progress_->finish();
   }
   for (auto& part : parts_)
@@ -203,6 +222,11 @@ bool gather_state::modify(const modifiers& mods) {
   auto group_wide = mods.priority || mods.max_in_flight;
   auto taken = parts_.empty();
   for (auto& part : parts_) {
+    // One that has begun is as it was begun.
+    if (part->started()) {
+      taken = true;
+      continue;
+    }
     auto single = part->as_batch();
     auto in_group = single && single->is_single() && single->plain();
     taken = (group_wide && in_group) || part->modify(of_whole) || taken;
@@ -213,7 +237,8 @@ bool gather_state::modify(const modifiers& mods) {
 void gather_state::set_deadline(clock::time_point when) noexcept {
   deadline_ = std::min(deadline_, when);
   for (auto& part : parts_)
-    if (auto single = part->as_batch(); !single || !single->is_single())
+    if (auto single = part->as_batch();
+        !part->started() && (!single || !single->is_single()))
       part->set_deadline(when);
 }
 

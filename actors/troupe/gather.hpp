@@ -80,6 +80,11 @@ protected:
     return parts_;
   }
 
+  /// Returns how many parts there are. Before the start.
+  virtual std::size_t size() const noexcept { return parts_.size(); }
+
+  bool has_started_part() const noexcept;
+
   /// Gives up one part, once all are complete.
   ref_ptr<op_state> take_part(std::size_t index) noexcept {
     return std::move(parts_[index]);
@@ -95,6 +100,7 @@ private:
   void form_group(dispatcher* home, std::vector<batch*> members);
   void start_with_settings(ref_ptr<batch> made);
   void watch_progress();
+  bool counts_itself(op_state& part) const noexcept;
   void fail(failure_ptr why) noexcept;
 
   std::vector<ref_ptr<op_state>> parts_;
@@ -209,6 +215,10 @@ protected:
       Base::form_groups();
   }
 
+  std::size_t size() const noexcept override {
+    return batch_ ? batch_->size() : Base::size();
+  }
+
   /// Returns the batch of the calls; null for parts.
   Batch* made() const noexcept { return batch_.get(); }
 
@@ -226,8 +236,9 @@ private:
       auto part = call->to_batch(home);
       this->add_part(part);
       calls.take(i);
-      if (auto label = this->label_text(); !label.empty())
-        part->set_label(std::string{label});
+      // Else it gets the name of the whole as all do, if it has none by then.
+      if (this->started())
+        part->set_label(std::string{this->label_text()});
     }
     batch_ = nullptr;
   }

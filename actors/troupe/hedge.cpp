@@ -20,7 +20,10 @@ public:
   hedge_op(ref_ptr<op_state> first, ref_ptr<op_state> second,
            std::chrono::nanoseconds delay)
       : copies_{copy{*this, std::move(first)}, copy{*this, std::move(second)}},
-        delay_{delay} {}
+        delay_{delay} {
+    if (auto calls = copies_[0].op->as_batch())
+      progress_ = calls->take_progress();
+  }
 
   void forget() noexcept override {
     for (auto& x : copies_)
@@ -28,8 +31,11 @@ public:
   }
 
   void end_progress() noexcept override {
-    for (auto& x : copies_)
-      x.op->end_progress();
+    if (!progress_)
+      return;
+    if (!counted_)
+      progress_->add_total(1);
+    progress_->finish();
   }
 
   void set_label(std::string label) override {
@@ -41,7 +47,14 @@ public:
     return copies_[0].op->label_text();
   }
 
+  std::string tags_text() const override { return copies_[0].op->tags_text(); }
+
   bool modify(const modifiers& mods) override {
+    // One call, however often it is sent.
+    if (mods.progress) {
+      progress_ = mods.progress;
+      return true;
+    }
     return copies_[0].op->modify(mods) && copies_[1].op->modify(mods);
   }
 
@@ -78,6 +91,9 @@ public:
 
 protected:
   void begin() override {
+    counted_ = true;
+    if (progress_)
+      progress_->add_total(1);
     auto& time = this->time();
     // From when it is asked: starting may take a while.
     auto when = time.now() + delay_;
@@ -103,6 +119,7 @@ protected:
   }
 
   void drop(ec why) noexcept override {
+    end_progress();
     forget();
     plain_op::drop(why);
   }
@@ -174,6 +191,10 @@ private:
       stop_timer(timer);
     if (loser)
       loser->op->cancel(ec::cancelled);
+    if (progress_) {
+      progress_->add_done(1, failed ? 1 : 0);
+      progress_->finish();
+    }
     failure_ = std::move(failed);
     finish();
   }
@@ -188,6 +209,8 @@ private:
   bool second_sent_ = false;
   bool over_ = false;
   op_state* winner_ = nullptr;
+  ref_ptr<progress_meter> progress_;
+  bool counted_ = false;
 };
 
 } // namespace

@@ -26,9 +26,17 @@ void settled_state::end() noexcept {
 }
 
 void settled_state::drop(ec why) noexcept {
+  if (why != ec::deadline_exceeded && has_started_part()) {
+    stop(why);
+    begin();
+    return;
+  }
   end_progress();
   for (auto& part : parts())
-    part->forget();
+    if (part->started())
+      part->cancel(why);
+    else
+      part->forget();
   never_started_ =
       make_failure(why,
                    why == ec::deadline_exceeded

@@ -35,6 +35,8 @@ void shield_state::stop(ec why) noexcept {
 }
 
 void shield_state::drop(ec why) noexcept {
+  if (!inner_->started())
+    inner_->end_progress();
   inner_->forget();
   plain_op::drop(why);
 }

@@ -35,7 +35,8 @@ public:
 
   void measure() noexcept override {
     plain_op::measure();
-    inner_->measure();
+    if (!inner_->started())
+      inner_->measure();
   }
 
   call_report report() const noexcept override {
@@ -43,6 +44,8 @@ public:
   }
 
   bool runs_on() const noexcept override { return runs_on_; }
+
+  std::string tags_text() const override { return inner_->tags_text(); }
 
   std::string_view label_text() const noexcept override {
     return label().empty() ? inner_->label_text() : label();

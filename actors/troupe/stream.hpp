@@ -649,6 +649,13 @@ private:
   pump* pumps_ = nullptr;
 };
 
+/// Whether a range holds its elements itself, so that nobody else sees what
+/// becomes of them: as those do whose elements are as const as they are.
+template <class Range>
+concept owns_elements =
+    !std::ranges::view<
+        Range> && std::ranges::range<const Range> && std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>> && !std::is_same_v<std::ranges::range_reference_t<const Range>, std::ranges::range_reference_t<Range>>;
+
 /// The results of `Fn` for the elements of `Range`.
 template <class Range, class Fn>
 class imap_source final
@@ -744,12 +751,8 @@ private:
       ++*at_;
     if (*at_ == std::ranges::end(*range_))
       return false;
-    // Nobody else sees the elements of a container that is in here.
-    constexpr auto mine =
-        !std::ranges::view<
-            Range> && std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>>;
     auto& input = static_cast<typed_slot&>(where).input;
-    if constexpr (mine)
+    if constexpr (owns_elements<Range>)
       input.emplace(std::ranges::iter_move(*at_));
     else
       input.emplace(**at_);

@@ -179,6 +179,7 @@ void group_member::begin() {
 }
 
 void group_member::drop(ec why) noexcept {
+  inner_->end_progress();
   inner_->forget();
   plain_op::drop(why);
 }

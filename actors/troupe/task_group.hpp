@@ -100,7 +100,10 @@ public:
     return inner_->spin();
   }
 
-  void measure() noexcept override { inner_->measure(); }
+  void measure() noexcept override {
+    if (!inner_->started())
+      inner_->measure();
+  }
 
   call_report report() const noexcept override { return inner_->report(); }
 

@@ -245,6 +245,13 @@ void batch::report_to(ref_ptr<progress_meter> meter) {
   ensure_extras().progress = std::move(meter);
 }
 
+ref_ptr<progress_meter> batch::take_progress() noexcept {
+  auto more = find_extras();
+  if (!more || !std::exchange(more->owns_progress, false))
+    return nullptr;
+  return std::exchange(more->progress, nullptr);
+}
+
 void batch::end_progress() noexcept {
   auto more = find_extras();
   if (!more || !more->owns_progress)
@@ -927,7 +934,8 @@ batch::share::share(batch& owner, worker_cell& cell, bool nested) noexcept
   if (owner.is_burst_)
     chunk_ = max_chunk_;
   attention_ = &cell.home().attention(owner.priority_);
-  slice_end_ = mark_ + (cell.home().cooperative() ? slice_time : turn_time);
+  slice_ = cell.home().cooperative() ? slice_time : turn_time;
+  slice_end_ = mark_ + slice_;
 }
 
 batch::share::~share() {
@@ -1050,6 +1058,11 @@ bool batch::share::steal(index_range& started) noexcept {
 void batch::share::travel(std::uint32_t most) noexcept {
   max_chunk_ = std::min(most, max_chunk);
   chunk_time_ = trip_time;
+  // A turn has to hold more than one trip, or they would never grow.
+  if (attention_) {
+    slice_ = std::max<std::chrono::nanoseconds>(slice_, slice_time);
+    slice_end_ = mark_ + slice_;
+  }
 }
 
 void batch::share::give_back(std::uint32_t first, bool calling) noexcept {
@@ -1100,7 +1113,7 @@ bool batch::share::take_attention() const noexcept {
 bool batch::share::end_slice() noexcept {
   if (cell_.home().cooperative())
     return true;
-  slice_end_ = mark_ + turn_time;
+  slice_end_ = mark_ + slice_;
   return !batch_.is_private() && cell_.home().ends_turn(batch_);
 }
 

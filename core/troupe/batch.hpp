@@ -87,6 +87,15 @@ public:
   /// Before the start.
   void report_to(ref_ptr<progress_meter> meter);
 
+  bool reports_progress() const noexcept { return meter() != nullptr; }
+
+  bool reports_to(const progress_meter& to) const noexcept {
+    return meter() == &to;
+  }
+
+  /// Takes away who hears of its progress, if anybody does. Before the start.
+  ref_ptr<progress_meter> take_progress() noexcept;
+
   /// Inherits the label and tags of the request from which it is made.
   void inherit(const batch& parent);
 
@@ -506,6 +515,8 @@ private:
   std::chrono::steady_clock::time_point mark_;
   // How long a request took when they were last much alike.
   std::chrono::nanoseconds each_{0};
+  // How long a turn is.
+  std::chrono::nanoseconds slice_{0};
   std::chrono::steady_clock::time_point slice_end_ =
       std::chrono::steady_clock::time_point::max();
 };

@@ -801,6 +801,9 @@ bool dispatcher::ends_turn(const batch& work) noexcept {
   lock guard{mutex_};
   if (work.key() && others(work.key()->blocked))
     return true;
+  // There is somebody for the others, or on the way.
+  if (idle_)
+    return false;
   auto own = static_cast<std::size_t>(work.priority_);
   for (std::size_t c = 0; c < priorities; ++c)
     if (others(classes_[c].waiting) || others(classes_[c].left)
@@ -1059,9 +1062,10 @@ ref_ptr<batch> dispatcher::pick_next(worker_cell& cell, trash& garbage) {
        ++c)
     if (classes_[c].has_waiting()) {
       ++classes_[c].passed_over;
-      // So that this class is offered a worker again, after one more request.
+      // So that this class is offered a worker again, after one more request;
+      // whoever has turns comes back by itself.
       auto& wanted = attention_[static_cast<std::size_t>(found->priority_)];
-      if (wanted.load(std::memory_order_relaxed) == 0)
+      if (found->size() == 1 && wanted.load(std::memory_order_relaxed) == 0)
         wanted.store(1, std::memory_order_relaxed);
     }
   // To the end, so that idle workers spread over all of them.

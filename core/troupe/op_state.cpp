@@ -63,15 +63,17 @@ void plain_op::cancel(ec why) noexcept {
     // Released by `finish`.
     ref();
     drop(why);
-  } else {
+  } else if (!done()) {
+    // Else it may have been dropped, and does not know how to stop.
     asked_to_stop_.store(true, std::memory_order_release);
     stop(why);
   }
 }
 
 void plain_op::drop(ec why) noexcept {
-  finish_with(
-      make_failure(why, "it was cancelled before it had begun", false, label_));
+  finish_with(make_failure(why,
+                           "it was cancelled before it had begun" + tags_text(),
+                           false, std::string{label_text()}));
 }
 
 void plain_op::do_start() {

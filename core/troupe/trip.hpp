@@ -113,7 +113,9 @@ public:
         // As with requests that run here.
         if (mine.asked_to_yield() || (cell_.resource_stale() && !nested))
           return leave_reason::yielded;
-        if (mine.slice_is_over())
+        // What is claimed goes first: left behind, it would have to be stolen.
+        if ((from == nullptr || from->unstarted().empty())
+            && mine.slice_is_over())
           return leave_reason::turn_over;
         if (from == nullptr)
           break;

@@ -11,8 +11,10 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 using namespace std::chrono_literals;
 
@@ -258,4 +260,38 @@ TEST_CASE("each copy that was sent counts as an attempt", "[hedge]") {
   auto all = gathered.get();
   CHECK(all[0].value() == 2);
   CHECK(all[0].attempts() == 2);
+}
+
+TEST_CASE("a hedged call makes the progress of one, and then no more",
+          "[hedge]") {
+  auto hedged_first = GENERATE(false, true);
+  CAPTURE(hedged_first);
+  test::gate slow;
+  std::atomic<int> calls{0};
+  std::mutex mutex;
+  std::vector<troupe::progress> heard;
+  hedged_world world;
+  test::open_at_exit release{slow};
+  auto note = [&](const troupe::progress& now) {
+    std::lock_guard guard{mutex};
+    heard.push_back(now);
+  };
+  auto op = world.io.run([&] {
+    if (++calls == 1)
+      slow.pass();
+  });
+  if (hedged_first)
+    op.hedge_after(10ms).on_progress(note);
+  else
+    op.on_progress(note).hedge_after(10ms);
+  auto started = std::move(op).start();
+  slow.wait_for_arrivals();
+  world.clock->advance(10ms);
+  started.get();
+  slow.open();
+  world.io.shutdown().get();
+  REQUIRE(heard.size() == 1);
+  CHECK(heard[0].total == 1);
+  CHECK(heard[0].done == 1);
+  CHECK(heard[0].failed == 0);
 }

@@ -572,3 +572,117 @@ TEST_CASE("a failure says that a batch has started if any of it has",
     CHECK(why.started() == (how_many > 0));
   }
 }
+
+TEST_CASE("what a stopped token has refused is not cancelled once more",
+          "[modifiers]") {
+  auto what = GENERATE(as<std::string>{}, "delay", "shield", "scope");
+  CAPTURE(what);
+  actor_world world;
+  pool io{world.sys};
+  std::stop_source stop;
+  stop.request_stop();
+  auto body = [&](caf::event_based_actor* self) -> troupe::task<ec> {
+    auto refused = [&]() -> troupe::operation<void> {
+      if (what == "delay")
+        return troupe::sleep_for(self, 1h);
+      if (what == "shield")
+        return troupe::shield(io.run([] {}));
+      return troupe::with_group(self,
+                                [](caf::event_based_actor*, troupe::task_group&)
+                                    -> troupe::task<void> { co_return; });
+    };
+    auto part = refused();
+    part.stop_with(stop.get_token());
+    std::vector<troupe::operation<void>> parts;
+    parts.push_back(std::move(part));
+    parts.push_back(troupe::sleep_for(self, 1h));
+    // It fails, and the gather cancels all its parts.
+    try {
+      co_await troupe::gather(std::move(parts));
+    } catch (const troupe::failure& why) {
+      co_return why.code();
+    }
+    co_return ec{};
+  };
+  CHECK(troupe::run(world.sys, body) == ec::cancelled);
+}
+
+TEST_CASE("a gather that is refused still waits for what had been started",
+          "[modifiers]") {
+  auto settled = GENERATE(false, true);
+  CAPTURE(settled);
+  actor_world world;
+  pool io{world.sys, pool_options{.workers = 1}};
+  std::stop_source stop;
+  stop.request_stop();
+  test::gate begun;
+  begun.open();
+  std::atomic<bool> ended{false};
+  std::vector<troupe::operation<void>> parts;
+  parts.push_back(io.run([&](troupe::context& ctx) {
+                      test::gate asked;
+                      auto hook = ctx.on_cancel([&] { asked.touch(); });
+                      begun.pass();
+                      asked.wait_for_arrivals();
+                      ended = true;
+                    }).start());
+  begun.wait_for_arrivals();
+  parts.push_back(io.run([] {}));
+  if (settled) {
+    auto all = troupe::gather_settled(std::move(parts))
+                   .stop_with(stop.get_token())
+                   .get();
+    CHECK(ended);
+    CHECK(all[0]);
+    CHECK(all[1].state() == troupe::outcome_state::never_started);
+  } else {
+    auto all = troupe::gather(std::move(parts)).stop_with(stop.get_token());
+    CHECK(test::failure_code([&] { all.get(); }) == ec::cancelled);
+    CHECK(ended);
+  }
+}
+
+TEST_CASE("a part of a gather that tells its progress does so, and counts as "
+          "one",
+          "[modifiers]") {
+  actor_world world;
+  pool io{world.sys};
+  troupe::progress of_part;
+  troupe::progress of_whole;
+  auto part =
+      io.map(std::vector<int>(5, 0), [](int) {
+        }).on_progress([&](const troupe::progress& now) { of_part = now; });
+  troupe::gather(std::move(part), io.map(std::vector<int>(3, 0), [](int) {}))
+      .on_progress([&](const troupe::progress& now) { of_whole = now; })
+      .get();
+  CHECK(of_part.total == 5);
+  CHECK(of_part.done == 5);
+  CHECK(of_whole.total == 4);
+  CHECK(of_whole.done == 4);
+  CHECK(of_whole.failed == 0);
+}
+
+TEST_CASE("refused outcomes are there, and failures have their names",
+          "[modifiers]") {
+  actor_world world;
+  pool io{world.sys};
+  std::stop_source stop;
+  stop.request_stop();
+  std::vector<troupe::operation<void>> parts;
+  parts.push_back(io.run([] {}));
+  auto all = troupe::gather_settled(std::move(parts))
+                 .timeout(1h)
+                 .stop_with(stop.get_token())
+                 .get();
+  REQUIRE(all.size() == 1);
+  CHECK(all[0].code() == ec::cancelled);
+  auto named = io.run([] {}).label("name").tag("a", "1").timeout(1h).stop_with(
+      stop.get_token());
+  try {
+    named.get();
+    FAIL("it was refused");
+  } catch (const troupe::failure& why) {
+    CHECK(why.label() == "name");
+    CHECK_THAT(why.what(), Catch::Contains("(a=1)"));
+  }
+}

@@ -508,6 +508,23 @@ TEST_CASE("a stop token for a stream that is being read is refused",
   CHECK(moved.next().get() == 1);
 }
 
+TEST_CASE("an imap leaves alone what is only lent to it", "[stream]") {
+  // No view, but somebody else's elements all the same.
+  struct slice {
+    std::string* first;
+    std::string* last;
+    std::string* begin() const { return first; }
+    std::string* end() const { return last; }
+  };
+  test::actor_world world;
+  troupe::pool pool{world.sys};
+  std::vector<std::string> texts(3, std::string(100, 'x'));
+  slice lent{texts.data(), texts.data() + texts.size()};
+  for (auto n : pool.imap(lent, [](std::string x) { return x.size(); }))
+    CHECK(n == 100);
+  CHECK(texts == std::vector<std::string>(3, std::string(100, 'x')));
+}
+
 TEST_CASE("an imap takes bits, and elements that can only be moved",
           "[stream]") {
   test::actor_world world;
