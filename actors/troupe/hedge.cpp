@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "troupe/batch.hpp"
 #include "troupe/options.hpp"
 #include "troupe/timer.hpp"
 
